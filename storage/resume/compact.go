@@ -1,0 +1,71 @@
+package resume
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+
+	"go.etcd.io/bbolt"
+)
+
+const (
+	// compactMin is the size below which a file is left as it is, bytes.
+	compactMin = 8 << 20
+	// compactTx bounds the memory of one transaction while copying, bytes.
+	compactTx = 4 << 20
+)
+
+// compact gives back the space of a file of which less than a quarter is in
+// use. The copy takes the place of the file only when it is complete and
+// durable. If that does not work out, the file is used as it is.
+func compact(bolt *bbolt.DB, path string, log *slog.Logger) *bbolt.DB {
+	if runtime.GOOS == "windows" { // an open file cannot be replaced there
+		return bolt
+	}
+	total, live, err := usage(bolt)
+	if err != nil || total < compactMin || live*4 >= total {
+		return bolt
+	}
+	small, err := copyInto(path+".compact", path, bolt)
+	if err != nil {
+		log.Warn("compacting the resume database", "path", path, "err", err)
+		return bolt
+	}
+	if err := bolt.Close(); err != nil {
+		log.Warn("closing the resume database that was compacted", "path", path, "err", err)
+	}
+	log.Info("compacted the resume database", "path", path, "bytes", total, "live", live)
+	return small
+}
+
+// usage is the size of the database, and of the part that holds something.
+func usage(bolt *bbolt.DB) (total, live int64, err error) {
+	err = bolt.View(func(tx *bbolt.Tx) error {
+		total = tx.Size()
+		return nil
+	})
+	return total, total - int64(bolt.Stats().FreePageN)*int64(bolt.Info().PageSize), err
+}
+
+// copyInto copies src to tmp and moves that to path. It returns the copy,
+// open and locked.
+func copyInto(tmp, path string, src *bbolt.DB) (*bbolt.DB, error) {
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("removing an older copy: %w", err)
+	}
+	dst, err := openBolt(tmp)
+	if err != nil {
+		return nil, err
+	}
+	err = guard(path, func() error { return bbolt.Compact(dst, src, compactTx) })
+	if err != nil {
+		return nil, errors.Join(err, dst.Close(), os.Remove(tmp))
+	}
+	small, err := place(dst, tmp, path)
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(tmp))
+	}
+	return small, nil
+}

@@ -1,0 +1,198 @@
+package resume
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	lockTimeout = time.Second
+	// initialMmap is how much address space is mapped at once, so that
+	// growing rarely waits for readers.
+	initialMmap = 64 << 20
+	// allocSize is the step by which the file grows.
+	allocSize = 4 << 20
+)
+
+// open gives a database of our schema, compacted if most of it was air.
+func open(path string, log *slog.Logger) (*bbolt.DB, error) {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // a compacted file takes the place of the real one
+	}
+	var bolt *bbolt.DB
+	fi, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		bolt, err = create(path)
+	case err != nil:
+		err = unreadable(path, err)
+	default:
+		if err = check(path, fi); err == nil {
+			bolt, err = openBolt(path)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return compact(bolt, path, log), nil
+}
+
+// check looks at an existing file without a way to change it.
+func check(path string, fi fs.FileInfo) error {
+	switch {
+	case !fi.Mode().IsRegular():
+		return unreadable(path, errors.New("it is not a regular file"))
+	case fi.Size() == 0:
+		return unreadable(path, errors.New("it is empty"))
+	case fi.Mode().Perm()&0o200 == 0:
+		return unreadable(path, errors.New("it is read-only (chmod u+w if that is not wanted)"))
+	}
+	return guardOpen(path, func() error {
+		bolt, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
+		if err != nil {
+			return err
+		}
+		defer bolt.Close() // nothing was written
+		return bolt.View(func(tx *bbolt.Tx) error {
+			fi, err := os.Stat(path)
+			if err != nil {
+				return err
+			}
+			if tx.Size() > fi.Size() {
+				return fmt.Errorf("it is cut short: %d bytes, want %d", fi.Size(), tx.Size())
+			}
+			return checkSchema(path, tx)
+		})
+	})
+}
+
+// checkSchema tells whether the database is ours and of a version we know.
+func checkSchema(path string, tx *bbolt.Tx) error {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil {
+		return errors.New("it is not a resume database")
+	}
+	v := meta.Get(keySchema)
+	if len(v) != 4 {
+		return errors.New("it does not say which version it has")
+	}
+	switch n := binary.BigEndian.Uint32(v); {
+	case n > schema:
+		return fmt.Errorf("%w: %s has schema %d, this version reads up to %d: %s", ErrNewer, path, n, schema, adviceNewer)
+	case n != schema:
+		return fmt.Errorf("it has schema %d", n)
+	}
+	if b := bucketsOf(tx); !b.complete() {
+		return errors.New("it lacks a table")
+	}
+	return nil
+}
+
+// openBolt opens a file that was checked, or makes an empty one.
+func openBolt(path string) (bolt *bbolt.DB, err error) {
+	o := &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType}
+	if runtime.GOOS != "windows" { // where the file would get that size
+		o.InitialMmapSize = initialMmap
+	}
+	err = guardOpen(path, func() error {
+		bolt, err = bbolt.Open(path, 0o600, o)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	bolt.AllocSize = allocSize
+	return bolt, nil
+}
+
+// guardOpen gives the errors of bbolt.Open the meaning and the advice that
+// Open promises.
+func guardOpen(path string, fn func() error) error {
+	err := guard(path, fn)
+	switch {
+	case err == nil, errors.Is(err, ErrNewer), errors.Is(err, ErrUnreadable):
+		return err
+	case errors.Is(err, berrors.ErrTimeout):
+		return locked(path)
+	}
+	return unreadable(path, err)
+}
+
+// create makes an empty database under another name and moves it into place
+// when it is complete and durable, so that what stands at path is never half
+// a database. The lock on the new file decides between two processes that do
+// this at the same time.
+func create(path string) (*bbolt.DB, error) {
+	tmp := path + ".new"
+	bolt, err := openBolt(tmp)
+	if errors.Is(err, ErrUnreadable) && !errors.Is(err, fs.ErrPermission) && os.Remove(tmp) == nil {
+		bolt, err = openBolt(tmp) // the first was left by a crash right here
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := initialise(bolt); err != nil {
+		return nil, fmt.Errorf("resume: making %s: %w", path, errors.Join(err, bolt.Close(), os.Remove(tmp)))
+	}
+	if _, err := os.Stat(path); err == nil {
+		_, _ = bolt.Close(), os.Remove(tmp)
+		return nil, locked(path) // somebody else was quicker
+	}
+	return place(bolt, tmp, path)
+}
+
+// place moves the open database at tmp to path. Where an open file cannot be
+// renamed it is closed and opened again.
+func place(bolt *bbolt.DB, tmp, path string) (*bbolt.DB, error) {
+	reopen := runtime.GOOS == "windows"
+	if reopen {
+		if err := bolt.Close(); err != nil {
+			return nil, fmt.Errorf("resume: making %s: %w", path, err)
+		}
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		if !reopen {
+			err = errors.Join(err, bolt.Close())
+		}
+		return nil, fmt.Errorf("resume: making %s: %w", path, err)
+	}
+	if reopen {
+		return openBolt(path)
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("resume: making %s: %w", path, errors.Join(err, bolt.Close()))
+	}
+	return bolt, nil
+}
+
+func initialise(bolt *bbolt.DB) error {
+	return bolt.Update(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{
+			bucketMeta, bucketTorrent, bucketMetainfo, bucketStats, bucketBits, bucketDirty, bucketFiles, bucketKV,
+		} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketMeta).Put(keySchema, binary.BigEndian.AppendUint32(nil, schema))
+	})
+}
+
+// syncDir makes a rename durable.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
