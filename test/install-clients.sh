@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Installs what the suites with real clients need (test/interop, test/bench) from Debian's packages.
+#
+# No packaged service is started: while apt works, a policy-rc.d that answers 101 ("forbidden by policy") stands in
+# the way of every start. It is taken away afterwards, and a policy that was there before is put back.
+# With everything already there, nothing is touched and nothing is printed.
+#
+#   test/install-clients.sh            clients and tools of the interop suite
+#   test/install-clients.sh --check    install nothing; exit 1 and name what is missing
+set -euo pipefail
+
+# command:package. A name that begins with py: is a module of /usr/bin/python3.
+wanted=(
+  transmission-daemon:transmission-daemon
+  transmission-remote:transmission-cli
+  aria2c:aria2
+  rtorrent:rtorrent
+  qbittorrent-nox:qbittorrent-nox
+  py:libtorrent:python3-libtorrent
+  opentracker:opentracker
+  ip:iproute2
+  gcc:gcc
+  /usr/include/stdio.h:libc6-dev
+)
+
+missing() {
+  local entry what package
+  for entry in "${wanted[@]}"; do
+    package=${entry##*:}
+    what=${entry%:*}
+    case $what in
+      py:*) /usr/bin/python3 -c "import ${what#py:}" 2>/dev/null || echo "$package" ;;
+      /*) [ -e "$what" ] || echo "$package" ;;
+      *) PATH=$PATH:/usr/sbin:/sbin command -v "$what" >/dev/null || echo "$package" ;;
+    esac
+  done
+}
+
+mapfile -t packages < <(missing)
+if [ ${#packages[@]} -eq 0 ]; then
+  exit 0
+fi
+if [ "${1:-}" = --check ]; then
+  echo "missing: ${packages[*]}" >&2
+  exit 1
+fi
+if [ "$(uname -s)" != Linux ] || ! command -v apt-get >/dev/null; then
+  echo "install-clients: only Debian and its relatives (apt-get) are supported; missing: ${packages[*]}" >&2
+  exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+  echo "install-clients: must be root to install: ${packages[*]}" >&2
+  exit 1
+fi
+
+policy=/usr/sbin/policy-rc.d
+log=$(mktemp)
+made_policy=
+cleanup() {
+  if [ -n "$made_policy" ]; then
+    rm -f "$policy"
+    if [ -e "$policy.before-btd" ]; then
+      mv "$policy.before-btd" "$policy"
+    fi
+  fi
+  rm -f "$log"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+answer=0
+if [ -x "$policy" ]; then
+  "$policy" transmission-daemon start >/dev/null 2>&1 || answer=$?
+fi
+if [ "$answer" -ne 101 ]; then
+  if [ -e "$policy" ]; then
+    mv "$policy" "$policy.before-btd"
+  fi
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod 755 "$policy"
+  made_policy=yes
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+apt=(apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=180 -o Dpkg::Use-Pty=0)
+
+# try CMD...: up to five times with growing pauses; networks fail for a moment.
+try() {
+  local n
+  for n in 1 2 3 4 5; do
+    if "$@" >"$log" 2>&1 </dev/null; then
+      return 0
+    fi
+    if [ "$n" -lt 5 ]; then
+      echo "install-clients: '$*' did not work (try $n of 5): $(tail -n 1 "$log")" >&2
+      sleep $((n * n * 2))
+    fi
+  done
+  cat "$log" >&2
+  return 1
+}
+
+echo "installing: ${packages[*]}"
+try "${apt[@]}" update
+try "${apt[@]}" install -y --no-install-recommends "${packages[@]}"
+
+mapfile -t packages < <(missing)
+if [ ${#packages[@]} -ne 0 ]; then
+  echo "install-clients: still missing after the installation: ${packages[*]}" >&2
+  exit 1
+fi

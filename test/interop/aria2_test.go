@@ -1,0 +1,106 @@
+//go:build interop && linux
+
+package interop
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// aria2 drives aria2c over its JSON-RPC.
+type aria2 struct {
+	host    *host
+	process *process
+	http    *http.Client
+	gid     string // aria2's name of the torrent
+}
+
+func newAria2(h *host) client { return &aria2{host: h, http: h.http()} }
+
+func (c *aria2) start(ctx context.Context) error {
+	var err error
+	c.process, err = c.host.start("aria2", command{argv: []string{
+		"aria2c", "--no-conf", "--enable-rpc=true", "--rpc-listen-port=6800", "--rpc-listen-all=false", "--rpc-save-upload-metadata=false",
+		"--dir=" + c.host.dir, "--listen-port=" + strconv.Itoa(peerPort),
+		// Without DHT it has no UDP socket, and so no UDP trackers.
+		"--enable-dht=true", "--dht-listen-port=50001", "--dht-file-path=" + filepath.Join(c.host.dir, "dht.dat"), "--enable-dht6=false",
+		"--bt-enable-lpd=false", "--enable-peer-exchange=false", "--file-allocation=none", "--seed-ratio=0.0",
+		"--async-dns=false", "--summary-interval=0", "--show-console-readout=false", "--console-log-level=notice", "--allow-overwrite=true",
+	}})
+	if err != nil {
+		return err
+	}
+	return up(ctx, c.process, func() error { return c.rpc(ctx, "aria2.getVersion", nil) })
+}
+
+func (c *aria2) rpc(ctx context.Context, method string, out any, params ...any) error {
+	if params == nil {
+		params = []any{}
+	}
+	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": "1", "method": method, "params": params})
+	if err != nil {
+		return err
+	}
+	var answer struct{ Result json.RawMessage }
+	if err := call(ctx, c.http, "POST", "http://127.0.0.1:6800/jsonrpc", "application/json", body, &answer); err != nil {
+		return fmt.Errorf("aria2: %s: %w", method, err)
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(answer.Result, out)
+}
+
+func (c *aria2) add(ctx context.Context, t *torrent, dir string, check bool) error {
+	return c.rpc(ctx, "aria2.addTorrent", &c.gid, base64.StdEncoding.EncodeToString(t.bytes), []string{},
+		map[string]string{"dir": dir, "check-integrity": strconv.FormatBool(check), "seed-ratio": "0.0"})
+}
+
+func (c *aria2) leech(ctx context.Context, t *torrent, dir string) error {
+	return c.add(ctx, t, dir, false)
+}
+
+func (c *aria2) seed(ctx context.Context, t *torrent, dir string) error {
+	if err := c.add(ctx, t, dir, true); err != nil {
+		return err
+	}
+	return waitDone(ctx, c, t, "aria2 seeds")
+}
+
+type aria2Status struct{ Status, Seeder, UploadLength, ErrorMessage string }
+
+func (c *aria2) get(ctx context.Context) (s aria2Status, err error) {
+	if err := c.process.alive(); err != nil {
+		return s, err
+	}
+	err = c.rpc(ctx, "aria2.tellStatus", &s, c.gid, []string{"status", "seeder", "uploadLength", "errorMessage"})
+	if err == nil && s.Status == "error" {
+		err = errors.New("aria2: " + s.ErrorMessage)
+	}
+	return s, err
+}
+
+func (c *aria2) done(ctx context.Context, _ *torrent) (bool, error) {
+	s, err := c.get(ctx)
+	return s.Seeder == "true" || s.Status == "complete", err
+}
+
+func (c *aria2) uploaded(ctx context.Context, _ *torrent) (int64, error) {
+	s, err := c.get(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(s.UploadLength, 10, 64)
+}
+
+func (c *aria2) stop(context.Context) error {
+	_, _ = c.process.terminate(15 * time.Second) // its exit code speaks of the downloads
+	return nil
+}

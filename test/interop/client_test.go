@@ -1,0 +1,124 @@
+//go:build interop && linux
+
+package interop
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// peerPort is where every program listens for peers, on its own host.
+const peerPort = 50000
+
+// client drives one BitTorrent program on one host. Its methods are for one
+// goroutine.
+type client interface {
+	// start starts the program and waits until its API answers.
+	start(ctx context.Context) error
+	// seed serves the complete content of dir, and returns when the program
+	// has verified it.
+	seed(ctx context.Context, t *torrent, dir string) error
+	// leech starts to download into dir.
+	leech(ctx context.Context, t *torrent, dir string) error
+	// done tells whether the program has every piece, verified.
+	done(ctx context.Context, t *torrent) (bool, error)
+	// uploaded is the payload sent so far, in bytes.
+	uploaded(ctx context.Context, t *torrent) (int64, error)
+	// stop ends the program in an orderly way, so that its files are complete.
+	stop(ctx context.Context) error
+}
+
+// kind is one BitTorrent program and what it can do.
+type kind struct {
+	name     string
+	programs []string
+	make     func(h *host) client
+	noIPv6   string // why not, "" if it can
+	noEmpty  string // why it makes no empty files, "" if it does
+}
+
+// kinds are the programs of other people.
+var kinds = []kind{
+	{name: "libtorrent", programs: []string{"/usr/bin/python3"}, make: newLibtorrent},
+	{name: "transmission", programs: []string{"transmission-daemon"}, make: newTransmission, noEmpty: "transmission 3.00 never makes empty files"},
+	{name: "aria2", programs: []string{"aria2c"}, make: newAria2},
+	{name: "rtorrent", programs: []string{"rtorrent"}, make: newRtorrent, noIPv6: "rtorrent 0.9.8 has no IPv6"},
+	{name: "qbittorrent", programs: []string{"qbittorrent-nox"}, make: newQBittorrent},
+}
+
+// waitDone waits until the client has everything.
+func waitDone(ctx context.Context, c client, t *torrent, what string) error {
+	return poll(ctx, 50*time.Millisecond, what, func() (bool, error) { return c.done(ctx, t) })
+}
+
+// peerAddr is where the program on h listens for peers.
+func (h *host) peerAddr(v6 bool) netip.AddrPort {
+	if v6 {
+		return netip.AddrPortFrom(h.ip6, peerPort)
+	}
+	return netip.AddrPortFrom(h.ip4, peerPort)
+}
+
+// call sends a request to an API on the host's own loopback and decodes the
+// JSON answer into out, if out is not nil.
+func call(ctx context.Context, c *http.Client, method, url, contentType string, body []byte, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 32<<20))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode/100 != 2 {
+		return &statusError{code: resp.StatusCode, header: resp.Header, body: string(raw[:min(len(raw), 500)])}
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return fmt.Errorf("%s %s: %w: %.200q", method, url, err, raw)
+	}
+	return nil
+}
+
+// statusError is an answer of an API that is not 2xx.
+type statusError struct {
+	code   int
+	header http.Header
+	body   string
+}
+
+func (e *statusError) Error() string { return fmt.Sprintf("HTTP %d: %s", e.code, e.body) }
+
+func isStatus(err error, code int) (*statusError, bool) {
+	var e *statusError
+	ok := errors.As(err, &e) && e.code == code
+	return e, ok
+}
+
+// write makes a file in the host's directory.
+func (h *host) write(name, content string) (string, error) {
+	path := filepath.Join(h.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", err
+	}
+	return path, os.WriteFile(path, []byte(content), 0o644)
+}

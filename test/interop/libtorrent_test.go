@@ -1,0 +1,147 @@
+//go:build interop && linux
+
+package interop
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// libtorrent drives python3-libtorrent through libtorrent_driver.py.
+type libtorrent struct {
+	host    *host
+	process *process
+	in      io.WriteCloser
+	answers chan []byte
+	upLimit int // bytes/s of each torrent added; 0 is unlimited
+}
+
+func newLibtorrent(h *host) client { return &libtorrent{host: h} }
+
+func (c *libtorrent) start(ctx context.Context) error {
+	wd, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	stdin, in, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer stdin.Close()
+	out, stdout, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer stdout.Close()
+	listen := fmt.Sprintf("%s:%d,[%s]:%d", c.host.ip4, peerPort, c.host.ip6, peerPort)
+	c.process, err = c.host.start("libtorrent", command{
+		argv:  []string{"/usr/bin/python3", filepath.Join(wd, "libtorrent_driver.py"), listen},
+		stdin: stdin, stdout: stdout,
+	})
+	if err != nil {
+		return err
+	}
+	c.in = in
+	c.answers = make(chan []byte, 4)
+	go func() {
+		defer out.Close()
+		defer close(c.answers)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			c.answers <- append([]byte(nil), lines.Bytes()...)
+		}
+	}()
+	return nil
+}
+
+// op sends one request and decodes its answer.
+func (c *libtorrent) op(ctx context.Context, request map[string]any, out any) error {
+	b, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	if _, err := c.in.Write(append(b, '\n')); err != nil {
+		return errors.Join(err, c.process.alive())
+	}
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("libtorrent: no answer to %v", request["op"])
+	case <-time.After(30 * time.Second):
+		return fmt.Errorf("libtorrent: no answer to %v", request["op"])
+	case line, ok := <-c.answers:
+		if !ok {
+			<-c.process.gone
+			return c.process.alive()
+		}
+		var failure struct{ Error string }
+		if err := json.Unmarshal(line, &failure); err != nil {
+			return err
+		}
+		if failure.Error != "" {
+			return fmt.Errorf("libtorrent: %v: %s", request["op"], failure.Error)
+		}
+		return json.Unmarshal(line, out)
+	}
+}
+
+func (c *libtorrent) leech(ctx context.Context, t *torrent, dir string) error {
+	return c.op(ctx, map[string]any{"op": "add", "torrent": t.path, "dir": dir, "up_limit": c.upLimit}, &struct{}{})
+}
+
+func (c *libtorrent) seed(ctx context.Context, t *torrent, dir string) error {
+	if err := c.leech(ctx, t, dir); err != nil {
+		return err
+	}
+	return waitDone(ctx, c, t, "libtorrent seeds")
+}
+
+type libtorrentStatus struct {
+	State   string
+	Seeding bool
+	Up      int64
+	Down    int64
+	Failed  int64
+	Peers   int
+	Errc    string
+}
+
+func (c *libtorrent) status(ctx context.Context, t *torrent) (s libtorrentStatus, err error) {
+	err = c.op(ctx, map[string]any{"op": "status", "hash": t.hex()}, &s)
+	if err == nil && s.Errc != "" {
+		err = errors.New("libtorrent: " + s.Errc)
+	}
+	return s, err
+}
+
+func (c *libtorrent) done(ctx context.Context, t *torrent) (bool, error) {
+	s, err := c.status(ctx, t)
+	return s.Seeding, err
+}
+
+func (c *libtorrent) uploaded(ctx context.Context, t *torrent) (int64, error) {
+	s, err := c.status(ctx, t)
+	return s.Up, err
+}
+
+// connect makes libtorrent dial an address.
+func (c *libtorrent) connect(ctx context.Context, t *torrent, to netip.AddrPort) error {
+	return c.op(ctx, map[string]any{"op": "connect", "hash": t.hex(), "ip": to.Addr().String(), "port": to.Port()}, &struct{}{})
+}
+
+func (c *libtorrent) stop(ctx context.Context) error {
+	err := c.op(ctx, map[string]any{"op": "stop"}, &struct{}{})
+	c.in.Close()
+	select {
+	case <-c.process.gone:
+	case <-time.After(10 * time.Second):
+		c.process.kill()
+	}
+	return err
+}

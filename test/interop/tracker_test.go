@@ -1,0 +1,98 @@
+//go:build interop && linux
+
+package interop
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/anacrolix/torrent/bencode"
+)
+
+const trackerPort = 6969
+
+// The announce URLs of the trackers in a lab: they run on its hub, whose
+// addresses are the same in every lab.
+var (
+	httpTracker  = fmt.Sprintf("http://%s/announce", netip.AddrPortFrom(address4(1), trackerPort))
+	udpTracker   = fmt.Sprintf("udp://%s/announce", netip.AddrPortFrom(address4(1), trackerPort))
+	httpTracker6 = fmt.Sprintf("http://%s/announce", netip.AddrPortFrom(address6(1), trackerPort))
+)
+
+// startOpentracker starts opentracker on the hub, for HTTP and UDP over
+// IPv4. Debian's build serves only torrents on a whitelist.
+func (l *lab) startOpentracker(ctx context.Context, torrents ...*torrent) {
+	l.t.Helper()
+	var list strings.Builder
+	for _, t := range torrents {
+		fmt.Fprintln(&list, strings.ToUpper(t.hex()))
+	}
+	_, err := l.hub.write("whitelist", list.String())
+	l.must(err)
+	// As root it changes its root to -d before it reads the whitelist.
+	p, err := l.hub.start("opentracker", command{argv: []string{
+		"opentracker", "-i", l.hub.ip4.String(), "-p", strconv.Itoa(trackerPort), "-P", strconv.Itoa(trackerPort),
+		"-w", "whitelist", "-d", l.hub.dir, "-u", "nobody",
+	}})
+	l.must(err)
+	l.must(up(ctx, p, func() error {
+		_, _, err := l.scrape(ctx, httpTracker, torrents[0])
+		return err
+	}))
+}
+
+// scrape asks an HTTP tracker how many seeds and leechers it knows.
+func (l *lab) scrape(ctx context.Context, announce string, t *torrent) (seeds, leechers int, err error) {
+	u := strings.Replace(announce, "/announce", "/scrape", 1) + "?info_hash=" + url.QueryEscape(string(t.hash[:]))
+	req, err := http.NewRequestWithContext(ctx, "GET", u, nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	resp, err := l.hub.http().Do(req)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return 0, 0, err
+	}
+	var answer struct {
+		Files map[string]struct {
+			Complete   int `bencode:"complete"`
+			Incomplete int `bencode:"incomplete"`
+		} `bencode:"files"`
+	}
+	if err := bencode.Unmarshal(raw, &answer); err != nil {
+		return 0, 0, fmt.Errorf("scrape: %w: %.100q", err, raw)
+	}
+	f := answer.Files[string(t.hash[:])]
+	return f.Complete, f.Incomplete, nil
+}
+
+// waitSwarm waits until the tracker knows so many seeds and leechers.
+func (l *lab) waitSwarm(ctx context.Context, announce string, t *torrent, seeds, leechers int) {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
+	defer cancel()
+	if strings.HasPrefix(announce, "udp") {
+		announce = httpTracker // the same tracker, and easier to ask
+	}
+	var s, n int
+	err := poll(ctx, 50*time.Millisecond, "the tracker hears of everybody", func() (ok bool, err error) {
+		s, n, err = l.scrape(ctx, announce, t)
+		return s >= seeds && n >= leechers, err
+	})
+	if err != nil {
+		l.t.Fatalf("%v (torrent %s: it knows %d seeds and %d leechers, want %d and %d)",
+			err, hex.EncodeToString(t.hash[:]), s, n, seeds, leechers)
+	}
+}
