@@ -1,0 +1,41 @@
+# make help prints the targets.
+GO ?= go
+TOOL = $(GO) tool
+
+.PHONY: help build test race lint fuzz bench interop
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## build     bin/btd and bin/btctl
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+
+## test      all tests that need nothing but Go
+test:
+	$(GO) test ./...
+
+## race      the same under the race detector (needs gcc)
+race:
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+
+## lint      format, vet, staticcheck
+lint:
+	@out=$$($(TOOL) gofumpt -l .); if [ -n "$$out" ]; then echo "not formatted (run: go tool gofumpt -w .):"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags interop ./test/...
+	$(TOOL) staticcheck ./...
+	$(TOOL) staticcheck -tags interop ./test/...
+
+## fuzz      every fuzz target for FUZZTIME (20s) each
+fuzz:
+	@test/fuzz.sh
+
+## bench     btd beside other clients (installs nothing; see test/bench/run.sh)
+bench:
+	@test/bench/run.sh
+
+## interop   the suite with other people's clients (root; installs them with apt)
+interop:
+	@test/install-clients.sh
+	$(GO) test -tags interop -count=1 -parallel 4 -timeout 12m ./test/interop
