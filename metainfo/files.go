@@ -39,11 +39,21 @@ type fileReader struct {
 
 // readFiles reads the files of a multi-file torrent called name (BEP 3).
 func readFiles(list value, name string) ([]File, int64, error) {
-	r := fileReader{name: name, rawLengths: []byte{'l'}, rawPaths: []byte{'l'}}
-	for e := range list.elements() {
-		if len(r.files) == MaxFiles {
+	n := 0
+	for range list.elements() {
+		if n++; n > MaxFiles {
 			return nil, 0, malformed("more than %d files", MaxFiles)
 		}
+	}
+	r := fileReader{
+		name:       name,
+		files:      make([]File, 0, n),
+		paths:      make([]byte, 0, min(len(list)+n*len(name), maxPaths)),
+		ends:       make([]int, 0, n),
+		rawLengths: []byte{'l'},
+		rawPaths:   []byte{'l'},
+	}
+	for e := range list.elements() {
 		if err := r.add(e); err != nil {
 			return nil, 0, err
 		}
