@@ -1,0 +1,132 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"btd/api/client"
+	"btd/session"
+)
+
+// torrentType is the media type of a .torrent file.
+const torrentType = "application/x-bittorrent"
+
+// addParams are the options of an upload; a JSON body has them as fields.
+func addParams() []string {
+	return []string{"dir", "stopped", "sequential", "only", "up", "down", "peer"}
+}
+
+func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
+	var req client.AddRequest
+	var err error
+	switch t := mediaType(r); t {
+	case torrentType:
+		if req, err = addQuery(r.URL.Query()); err != nil {
+			return err
+		}
+		req.Torrent, err = readBody(w, r, maxTorrent)
+	case "application/json":
+		if r.URL.RawQuery != "" {
+			return invalid("the options of a JSON request belong into its body")
+		}
+		err = readJSON(w, r, maxAddJSON, &req)
+	default:
+		err = fail(client.CodeUnsupportedMedia, "the body's Content-Type is %q, want %s or application/json", t, torrentType)
+	}
+	if err != nil {
+		return err
+	}
+	o, err := addOptions(req)
+	if err != nil {
+		return err
+	}
+	t, existed, err := s.cfg.Engine.Add(r.Context(), req.Torrent, o)
+	if err != nil {
+		return err
+	}
+	code := http.StatusCreated
+	if existed {
+		code = http.StatusOK
+	}
+	w.Header().Set("Location", "/v1/torrents/"+t.Hash.String())
+	return writeJSON(w, code, client.AddResponse{Torrent: fromTorrent(&t), Existed: existed})
+}
+
+// addOptions checks a request.
+func addOptions(req client.AddRequest) (session.AddOptions, error) {
+	o := session.AddOptions{Dir: req.Dir, Stopped: req.Stopped, Sequential: req.Sequential}
+	var err error
+	switch {
+	case req.Magnet != "" && len(req.Torrent) > 0:
+		return o, invalid("both %q and %q are given", "torrent", "magnet")
+	case req.Magnet != "":
+		if !strings.HasPrefix(strings.ToLower(req.Magnet), "magnet:?") {
+			return o, invalid("field %q is not a magnet link, which begins with magnet:?", "magnet")
+		}
+		return o, fail(client.CodeNotSupported, "magnet links are not supported by this version: add the .torrent file")
+	case len(req.Torrent) == 0:
+		return o, invalid("there is no .torrent file in the request")
+	case len(req.Torrent) > maxTorrent:
+		return o, fail(client.CodeTooLarge, "the .torrent file has %d bytes, at most %d are possible", len(req.Torrent), maxTorrent)
+	case req.Dir != "" && (!filepath.IsAbs(req.Dir) || strings.ContainsRune(req.Dir, 0)):
+		return o, invalid("dir %q is not an absolute path", req.Dir)
+	case req.Only != nil && len(req.Only) == 0:
+		return o, invalid("field %q is empty: leave it out to download every file", "only")
+	}
+	if req.Only != nil {
+		o.Only = slices.Clone(req.Only)
+		slices.Sort(o.Only)
+		o.Only = slices.Compact(o.Only)
+		if o.Only[0] < 0 {
+			return o, invalid("file %d: indexes begin at 0", o.Only[0])
+		}
+	}
+	if o.Limits, err = toLimits(req.Limits); err != nil {
+		return o, err
+	}
+	o.Peers, err = toAddrs(req.Peers)
+	return o, err
+}
+
+// addQuery reads the options of an upload: ?dir=/x&stopped=true&only=0,2,5&up=1024&peer=...
+func addQuery(q url.Values) (client.AddRequest, error) {
+	req := client.AddRequest{Dir: q.Get("dir"), Peers: q["peer"]}
+	var err error
+	if req.Stopped, err = boolParam(q.Get("stopped"), "stopped"); err != nil {
+		return req, err
+	}
+	if req.Sequential, err = boolParam(q.Get("sequential"), "sequential"); err != nil {
+		return req, err
+	}
+	if req.Limits.Up, err = intParam(q.Get("up"), "up"); err != nil {
+		return req, err
+	}
+	if req.Limits.Down, err = intParam(q.Get("down"), "down"); err != nil {
+		return req, err
+	}
+	if only := q.Get("only"); only != "" {
+		for word := range strings.SplitSeq(only, ",") {
+			n, err := strconv.Atoi(word)
+			if err != nil {
+				return req, invalid("parameter %q has %q, want indexes of files with commas between", "only", word)
+			}
+			req.Only = append(req.Only, n)
+		}
+	}
+	return req, nil
+}
+
+func intParam(value, name string) (int64, error) {
+	if value == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return 0, invalid("parameter %q is %q, want a whole number", name, value)
+	}
+	return n, nil
+}
