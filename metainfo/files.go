@@ -14,6 +14,7 @@ const (
 	// MaxFiles is the largest number of files in a torrent.
 	MaxFiles = 1 << 20
 
+	maxNames = 4 << 20   // names in all paths together
 	maxPaths = 128 << 20 // bytes of all paths together: the torrent's name counts once per file
 	batch    = 512       // files that the library decodes at a time, so that its garbage stays small
 )
@@ -31,6 +32,7 @@ type fileReader struct {
 	// bencoded lists: the library is several times faster with plain lists
 	// than with dictionaries, and never sees keys that nobody asked for.
 	pending    int
+	count      int // names in paths so far
 	rawLengths []byte
 	rawPaths   []byte
 	lengths    []int64
@@ -106,6 +108,9 @@ func (r *fileReader) add(e value) error {
 		return malformed("file %d has no path that is a list of strings", len(r.files))
 	case length.kind() != 'i':
 		return malformed("file %d has no length that is an integer", len(r.files))
+	}
+	if err := r.bound(path); err != nil {
+		return err
 	}
 	r.rawLengths = append(r.rawLengths, length...)
 	r.rawPaths = append(r.rawPaths, path...)
@@ -183,6 +188,33 @@ func (r *fileReader) complete(f *File, length int64, names []string) error {
 	f.Length, f.Offset = length, r.total
 	r.total += length
 	return nil
+}
+
+// bound refuses a path that is too long before it is decoded.
+func (r *fileReader) bound(path value) error {
+	size := len(r.name)
+	for name := range path.elements() {
+		size += 1 + len(name.text())
+		if r.count++; r.count > maxNames {
+			return malformed("more than %d names in paths", maxNames)
+		}
+		if size > maxPath {
+			return &PathError{r.shown(path), fmt.Sprintf("has a path of more than %d bytes", maxPath)}
+		}
+	}
+	return nil
+}
+
+// shown is what an error shows of a path that is too long.
+func (r *fileReader) shown(path value) string {
+	b := []byte(r.name)
+	for name := range path.elements() {
+		b = append(append(b, '/'), name.text()...)
+		if len(b) > maxPath {
+			return string(b[:maxPath])
+		}
+	}
+	return string(b)
 }
 
 // appendPath checks a path and puts it behind the others.

@@ -3,6 +3,7 @@ package metainfo
 import (
 	"bytes"
 	"crypto/sha1"
+	"errors"
 	"io/fs"
 	"reflect"
 	"strings"
@@ -116,4 +117,35 @@ func checkInfo(t *testing.T, info *Info, raw []byte) {
 	if n := int64(info.Pieces()); n*info.PieceLength < total || (n-1)*info.PieceLength >= total {
 		t.Fatalf("%d pieces of %d for %d bytes", n, info.PieceLength, total)
 	}
+}
+
+// FuzzPaths fuzzes names with their lengths kept right: \x01 stands between
+// names and \x02 between files.
+func FuzzPaths(f *testing.F) {
+	for _, s := range []string{
+		"a", "a\x02b", "a\x02A", "a\x01b\x02a", "a\x02a.", "..\x01x", "\xff\x02%FF", "con\x02COM1.x", "ß\x02ſs\x02ẞ", "a/b", "\u212a\x01x\x02k\x01X",
+		"a!\x02a\x01b\x02a\x02a ", "İ\x02i\x02ı\x02I", "e\u0301\x02\u00e9", "\u0085",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		var files []any
+		for _, p := range strings.Split(in, "\x02") {
+			var names []any
+			for _, n := range strings.Split(p, "\x01") {
+				names = append(names, n)
+			}
+			files = append(files, file(1, names...))
+		}
+		raw := encode(t, multi(files...))
+		info, err := ParseInfo(raw)
+		if err != nil {
+			var pe *PathError
+			if !errors.As(err, &pe) && len(files) < 16384 {
+				t.Fatalf("%q: %v, not a PathError", in, err)
+			}
+			return
+		}
+		checkInfo(t, info, raw)
+	})
 }

@@ -207,7 +207,7 @@ func firstText(limit int, from ...value) string {
 		if v.decode("", 's', &s) != nil || s == "" {
 			continue
 		}
-		s = strings.ToValidUTF8(s, "\uFFFD")
+		s = strings.ToValidUTF8(s[:min(len(s), 2*limit)], "\uFFFD")
 		if len(s) > limit {
 			s = strings.ToValidUTF8(s[:limit], "")
 		}
