@@ -17,17 +17,20 @@ func TestDrivers(t *testing.T) {
 		t.Skip("tests the harness itself; INTEROP_DRIVERS=1 runs it")
 	}
 	needNetwork(t)
-	for _, tracker := range []string{httpTracker, udpTracker} {
+	for _, tracker := range []string{httpTracker, udpTracker, httpTracker6} {
 		for i, seed := range kinds {
 			leech := kinds[(i+1)%len(kinds)]
 			for _, first := range []string{"seed", "leech"} {
-				t.Run(tracker[:4]+" "+seed.name+" to "+leech.name+" "+first+" first", func(t *testing.T) {
+				if tracker == httpTracker6 && seed.noIPv6+leech.noIPv6 != "" {
+					continue
+				}
+				t.Run(trackerName(tracker)+" "+seed.name+" to "+leech.name+" "+first+" first", func(t *testing.T) {
 					t.Parallel()
 					l := newLab(t)
 					tor := makeTorrent(t, l.dir, "odd things", oddFiles, 64<<10, 1, tracker)
 					ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 					defer cancel()
-					l.startOpentracker(ctx, tor)
+					l.startTracker(ctx, tracker, tor)
 					l.transfer(ctx, tor, tracker, seed, leech, first == "seed")
 				})
 			}

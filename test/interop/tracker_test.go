@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/anacrolix/torrent/bencode"
+
+	"btd/tracker/server"
 )
 
 const trackerPort = 6969
@@ -26,6 +28,17 @@ var (
 	udpTracker   = fmt.Sprintf("udp://%s/announce", netip.AddrPortFrom(address4(1), trackerPort))
 	httpTracker6 = fmt.Sprintf("http://%s/announce", netip.AddrPortFrom(address6(1), trackerPort))
 )
+
+// trackerName is a short word for a tracker, for the names of tests.
+func trackerName(announce string) string {
+	switch announce {
+	case udpTracker:
+		return "udp"
+	case httpTracker6:
+		return "http6"
+	}
+	return "http"
+}
 
 // startOpentracker starts opentracker on the hub, for HTTP and UDP over
 // IPv4. Debian's build serves only torrents on a whitelist.
@@ -47,6 +60,33 @@ func (l *lab) startOpentracker(ctx context.Context, torrents ...*torrent) {
 		_, _, err := l.scrape(ctx, httpTracker, torrents[0])
 		return err
 	}))
+}
+
+// startServer starts btd's own tracker on the hub, for HTTP over IPv6.
+func (l *lab) startServer() {
+	l.t.Helper()
+	ln, err := l.hub.listen(netip.AddrPortFrom(l.hub.ip6, trackerPort))
+	l.must(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.New(server.Config{}).Serve(ctx, ln)
+	}()
+	l.t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+}
+
+// startTracker starts what serves the announce URL.
+func (l *lab) startTracker(ctx context.Context, announce string, torrents ...*torrent) {
+	l.t.Helper()
+	if announce == httpTracker6 {
+		l.startServer()
+		return
+	}
+	l.startOpentracker(ctx, torrents...)
 }
 
 // scrape asks an HTTP tracker how many seeds and leechers it knows.

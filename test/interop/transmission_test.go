@@ -37,7 +37,6 @@ func newTransmission(h *host) client {
 
 func (c *transmission) start(ctx context.Context) error {
 	settings, err := json.MarshalIndent(map[string]any{
-		"bind-address-ipv4": c.host.ip4.String(), "bind-address-ipv6": c.host.ip6.String(),
 		"dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false, "encryption": 0,
 		"port-forwarding-enabled": false, "peer-port": peerPort, "peer-port-random-on-start": false,
 		"rpc-enabled": true, "rpc-bind-address": "127.0.0.1", "rpc-port": 9091, "rpc-authentication-required": false,
