@@ -1,6 +1,7 @@
 package piece
 
 import (
+	"encoding/binary"
 	"fmt"
 	"iter"
 	"math/bits"
@@ -10,14 +11,14 @@ import (
 // first byte is piece 0, spare bits at the end are zero. It counts its
 // members as they change.
 type Bitfield struct {
-	b     []byte
+	b     []byte // padded with zeros to a multiple of 8, so that it can be read in words
 	n     int
 	count int
 }
 
 // NewBitfield is an empty set over n pieces.
 func NewBitfield(n int) *Bitfield {
-	return &Bitfield{b: make([]byte, (n+7)/8), n: n}
+	return &Bitfield{b: make([]byte, (n+63)/64*8), n: n}
 }
 
 // ParseBitfield copies the payload of a "bitfield" message for n pieces. The
@@ -29,9 +30,10 @@ func ParseBitfield(p []byte, n int) (*Bitfield, error) {
 	if r := n % 8; r != 0 && p[len(p)-1]<<r != 0 {
 		return nil, fmt.Errorf("piece: bitfield has bits set after the last piece")
 	}
-	f := &Bitfield{b: append([]byte(nil), p...), n: n}
-	for _, x := range f.b {
-		f.count += bits.OnesCount8(x)
+	f := NewBitfield(n)
+	copy(f.b, p)
+	for w := range f.words() {
+		f.count += bits.OnesCount64(f.word(w))
 	}
 	return f, nil
 }
@@ -70,18 +72,19 @@ func (f *Bitfield) Clear(i Index) bool {
 
 // Fill adds every piece.
 func (f *Bitfield) Fill() {
-	for i := range f.b {
-		f.b[i] = 0xff
+	b := f.Bytes()
+	for i := range b {
+		b[i] = 0xff
 	}
 	if r := f.n % 8; r != 0 {
-		f.b[len(f.b)-1] = 0xff << (8 - r)
+		b[len(b)-1] = 0xff << (8 - r)
 	}
 	f.count = f.n
 }
 
 // Bytes is the wire form. The caller must not change it, nor keep it beyond
 // the next change of the set.
-func (f *Bitfield) Bytes() []byte { return f.b }
+func (f *Bitfield) Bytes() []byte { return f.b[:(f.n+7)/8] }
 
 // Clone is an independent copy.
 func (f *Bitfield) Clone() *Bitfield {
@@ -93,14 +96,31 @@ func (f *Bitfield) Clone() *Bitfield {
 // Indexes yields the members in ascending order.
 func (f *Bitfield) Indexes() iter.Seq[Index] {
 	return func(yield func(Index) bool) {
-		for at, x := range f.b {
+		for w := range f.words() {
+			x := f.word(w)
 			for x != 0 {
-				r := bits.LeadingZeros8(x)
-				if !yield(Index(at*8 + r)) {
+				r := bits.LeadingZeros64(x)
+				if !yield(Index(w*64 + r)) {
 					return
 				}
-				x &^= 0x80 >> r
+				x &^= 1 << 63 >> r
 			}
 		}
 	}
+}
+
+// words is the number of 64-piece words.
+func (f *Bitfield) words() int { return len(f.b) / 8 }
+
+// word is 64 pieces from piece 64*w on; the high bit is the first of them.
+func (f *Bitfield) word(w int) uint64 { return binary.BigEndian.Uint64(f.b[w*8:]) }
+
+// common is the number of pieces in both sets, which range over the same
+// pieces.
+func (f *Bitfield) common(o *Bitfield) int {
+	n := 0
+	for w := range f.words() {
+		n += bits.OnesCount64(f.word(w) & o.word(w))
+	}
+	return n
 }
