@@ -278,14 +278,13 @@ func TestBackoffIsBounded(t *testing.T) {
 	w.s.Start(w.now)
 	var at []time.Duration
 	for range 20 {
-		as, next := w.s.Due(w.now)
+		as, _ := w.s.Due(w.now)
 		if len(as) != 1 {
 			t.Fatalf("at its deadline the schedule announces %v", as)
 		}
 		at = append(at, w.now.Sub(w.start))
 		w.s.Failed(w.now, as[0].ID, errDown)
-		_, next = w.s.Due(w.now)
-		w.now = next
+		_, w.now = w.s.Due(w.now)
 	}
 	want := 15 * time.Second
 	for i := 1; i < len(at); i++ {
@@ -353,7 +352,9 @@ func TestReannounceByUser(t *testing.T) {
 
 func TestRetryIn(t *testing.T) {
 	w := newWorld(t, tiers("a"), ScheduleConfig{})
-	w.reply = func(Announce) (Response, error) { return Response{}, &FailureError{Reason: "later", RetryIn: 3 * time.Hour} }
+	w.reply = func(Announce) (Response, error) {
+		return Response{}, &FailureError{Reason: "later", RetryIn: 3 * time.Hour}
+	}
 	w.s.Start(w.now)
 	w.run(3*time.Hour - time.Second)
 	w.want("0s a started")
