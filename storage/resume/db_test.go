@@ -301,6 +301,7 @@ func TestCallersShareTransactions(t *testing.T) {
 		must(t, d.Add(testRecord(0), nil))
 		hold := make(chan struct{})
 		d.enqueue(&op{apply: func(*buckets) (bool, error) { <-hold; return false, nil }, done: func(error) {}})
+		synctest.Wait() // the writer holds
 		var wg sync.WaitGroup
 		for n := range callers {
 			wg.Go(func() {
@@ -315,7 +316,7 @@ func TestCallersShareTransactions(t *testing.T) {
 				}
 			})
 		}
-		synctest.Wait() // the writer holds, all callers queue
+		synctest.Wait() // all callers queue
 		var before int
 		must(t, d.bolt.View(func(tx *bbolt.Tx) error { before = tx.ID(); return nil }))
 		close(hold)
