@@ -11,6 +11,7 @@
 #   BENCH_MIB       size of the torrent in MiB                     default: 2048
 #   BENCH_MEDIA     shm (tmpfs), disk, or both with a comma        default: shm
 #   BENCH_LIMITS    1 to measure first what the machine itself can do
+#   BENCH_BTD       measure this binary instead of building one
 #   BENCH_OUT       keep the results (JSON) in this folder         default: thrown away
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -42,7 +43,11 @@ chmod -R u+w "$work/harness"
 rm -rf "$work/harness/results"
 mkdir -p "$work/bin" "$work/harness/results"
 echo "bench: building"
-CGO_ENABLED=0 go build -o "$work/bin/btd" ./cmd/btd
+if [ -n "${BENCH_BTD:-}" ]; then
+  cp "$BENCH_BTD" "$work/bin/btd"
+else
+  CGO_ENABLED=0 go build -o "$work/bin/btd" ./cmd/btd
+fi
 (cd "$work/harness/refpeer" && CGO_ENABLED=0 GOWORK=off go build -o "$work/bin/refpeer" .)
 (cd "$work/harness/limits" && CGO_ENABLED=0 GOWORK=off go build -o "$work/bin/limits" .)
 

@@ -20,9 +20,10 @@ type aria2 struct {
 	process *process
 	http    *http.Client
 	gid     string // aria2's name of the torrent
+	upLimit int    // bytes/s of each torrent added; 0 is unlimited
 }
 
-func newAria2(h *host) client { return &aria2{host: h, http: h.http()} }
+func newAria2(h *host) program { return &aria2{host: h, http: h.http()} }
 
 func (c *aria2) start(ctx context.Context) error {
 	var err error
@@ -60,7 +61,7 @@ func (c *aria2) rpc(ctx context.Context, method string, out any, params ...any) 
 
 func (c *aria2) add(ctx context.Context, t *torrent, dir string, check bool) error {
 	return c.rpc(ctx, "aria2.addTorrent", &c.gid, base64.StdEncoding.EncodeToString(t.bytes), []string{},
-		map[string]string{"dir": dir, "check-integrity": strconv.FormatBool(check), "seed-ratio": "0.0"})
+		map[string]string{"dir": dir, "check-integrity": strconv.FormatBool(check), "seed-ratio": "0.0", "max-upload-limit": strconv.Itoa(c.upLimit)})
 }
 
 func (c *aria2) leech(ctx context.Context, t *torrent, dir string) error {

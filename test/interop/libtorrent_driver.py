@@ -44,15 +44,11 @@ def main():
                 'up': s.total_payload_upload, 'down': s.total_payload_download, 'failed': s.total_failed_bytes,
                 'errc': s.errc.message() if s.errc.value() else ''}
 
-    def connect(c):
-        handles[c['hash']].connect_peer((c['ip'], c['port']))
-        return {}
-
     def stop(c):
         session.pause()
         return {}
 
-    ops = {'add': add, 'status': status, 'connect': connect, 'stop': stop}
+    ops = {'add': add, 'status': status, 'stop': stop}
     for line in sys.stdin:
         c = json.loads(line)
         for a in session.pop_alerts():

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -24,7 +23,7 @@ type libtorrent struct {
 	upLimit int // bytes/s of each torrent added; 0 is unlimited
 }
 
-func newLibtorrent(h *host) client { return &libtorrent{host: h} }
+func newLibtorrent(h *host) program { return &libtorrent{host: h} }
 
 func (c *libtorrent) start(ctx context.Context) error {
 	wd, err := os.Getwd()
@@ -128,11 +127,6 @@ func (c *libtorrent) done(ctx context.Context, t *torrent) (bool, error) {
 func (c *libtorrent) uploaded(ctx context.Context, t *torrent) (int64, error) {
 	s, err := c.status(ctx, t)
 	return s.Up, err
-}
-
-// connect makes libtorrent dial an address.
-func (c *libtorrent) connect(ctx context.Context, t *torrent, to netip.AddrPort) error {
-	return c.op(ctx, map[string]any{"op": "connect", "hash": t.hex(), "ip": to.Addr().String(), "port": to.Port()}, &struct{}{})
 }
 
 func (c *libtorrent) stop(ctx context.Context) error {

@@ -22,7 +22,7 @@ type qBittorrent struct {
 
 const qBittorrentAPI = "http://127.0.0.1:8080/api/v2"
 
-func newQBittorrent(h *host) client { return &qBittorrent{host: h, http: h.http()} }
+func newQBittorrent(h *host) program { return &qBittorrent{host: h, http: h.http()} }
 
 func (c *qBittorrent) start(ctx context.Context) error {
 	_, err := c.host.write("qBittorrent/config/qBittorrent.conf", strings.Join([]string{

@@ -23,7 +23,7 @@ type rtorrent struct {
 	socket  string
 }
 
-func newRtorrent(h *host) client { return &rtorrent{host: h} }
+func newRtorrent(h *host) program { return &rtorrent{host: h} }
 
 func (c *rtorrent) start(ctx context.Context) error {
 	session := filepath.Join(c.host.dir, "session")

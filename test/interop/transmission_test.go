@@ -24,7 +24,7 @@ type transmission struct {
 	session string // the X-Transmission-Session-Id that the daemon wants to see
 }
 
-func newTransmission(h *host) client {
+func newTransmission(h *host) program {
 	c := &transmission{host: h}
 	h.lab.t.Cleanup(func() {
 		c.process.kill()

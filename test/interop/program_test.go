@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,9 +18,9 @@ import (
 // peerPort is where every program listens for peers, on its own host.
 const peerPort = 50000
 
-// client drives one BitTorrent program on one host. Its methods are for one
+// program drives one BitTorrent program on one host. Its methods are for one
 // goroutine.
-type client interface {
+type program interface {
 	// start starts the program and waits until its API answers.
 	start(ctx context.Context) error
 	// seed serves the complete content of dir, and returns when the program
@@ -41,7 +40,7 @@ type client interface {
 type kind struct {
 	name     string
 	programs []string
-	make     func(h *host) client
+	make     func(h *host) program
 	noIPv6   string // why not, "" if it can
 	noEmpty  string // why it makes no empty files, "" if it does
 }
@@ -55,8 +54,8 @@ var kinds = []kind{
 	{name: "qbittorrent", programs: []string{"qbittorrent-nox"}, make: newQBittorrent},
 }
 
-// waitDone waits until the client has everything.
-func waitDone(ctx context.Context, c client, t *torrent, what string) error {
+// waitDone waits until the program has everything.
+func waitDone(ctx context.Context, c program, t *torrent, what string) error {
 	return poll(ctx, 50*time.Millisecond, what, func() (bool, error) { return c.done(ctx, t) })
 }
 
@@ -88,7 +87,7 @@ func call(ctx context.Context, c *http.Client, method, url, contentType string, 
 		return err
 	}
 	if resp.StatusCode/100 != 2 {
-		return &statusError{code: resp.StatusCode, header: resp.Header, body: string(raw[:min(len(raw), 500)])}
+		return fmt.Errorf("%s %s: HTTP %d: %.300q", method, url, resp.StatusCode, raw)
 	}
 	if out == nil {
 		return nil
@@ -97,21 +96,6 @@ func call(ctx context.Context, c *http.Client, method, url, contentType string, 
 		return fmt.Errorf("%s %s: %w: %.200q", method, url, err, raw)
 	}
 	return nil
-}
-
-// statusError is an answer of an API that is not 2xx.
-type statusError struct {
-	code   int
-	header http.Header
-	body   string
-}
-
-func (e *statusError) Error() string { return fmt.Sprintf("HTTP %d: %s", e.code, e.body) }
-
-func isStatus(err error, code int) (*statusError, bool) {
-	var e *statusError
-	ok := errors.As(err, &e) && e.code == code
-	return e, ok
 }
 
 // write makes a file in the host's directory.

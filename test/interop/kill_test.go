@@ -1,0 +1,194 @@
+//go:build interop && linux
+
+package interop
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"btd/api/client"
+	"btd/metainfo"
+	"btd/storage/resume"
+)
+
+// kills is how often TestKill ends btd with SIGKILL.
+const kills = 20
+
+// TestKill kills btd at random moments of a download and starts it again.
+// After each kill no piece that the resume database claims is bad, none that
+// it claims is fetched again, and none that was whole on disk is either.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	needNetwork(t)
+	need(t, "opentracker")
+	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second)
+	defer cancel()
+	l := newLab(t)
+	files := append([]contentFile{{[]string{"00 large.bin"}, 36 << 20}}, oddFiles...)
+	tor := makeTorrent(t, l.dir, "killed", files, 64<<10, 5, httpTracker)
+	l.startOpentracker(ctx, tor) // it gives the seed's address again after each start
+	s := newSeeder(l.host("seeder"), tor, "-SE0000-")
+	s.rate = 5 << 20
+	l.must(s.listen())
+	l.must(s.announce(ctx, httpTracker))
+	b := newBtd(l.host("btd"))
+	dest := filepath.Join(l.dir, "downloads")
+	k := &killer{lab: l, btd: b, seeder: s, torrent: tor, dest: dest, rng: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))}
+	l.must(b.start(ctx))
+	l.must(b.leech(ctx, tor, dest))
+	for range kills {
+		k.once(ctx)
+		if t.Failed() {
+			return
+		}
+	}
+	l.must(b.start(ctx))
+	l.must(waitDone(ctx, b, tor, "btd completes the download after the last kill"))
+	k.checkServed()
+	l.must(b.stop(ctx))
+	if err := tor.compare(dest, false); err != nil {
+		t.Error(err)
+	}
+	var total int64
+	for _, x := range s.log(0) {
+		total += int64(x.length)
+	}
+	t.Logf("%d kills, %s served for %s of content; pieces claimed at each kill: %v", kills, mib(total), mib(tor.size), k.claims)
+}
+
+// killer is one run of TestKill.
+type killer struct {
+	lab     *lab
+	btd     *btd
+	seeder  *seeder
+	torrent *torrent
+	dest    string
+	rng     *rand.Rand
+
+	at      int    // entries of the seeder's log that were looked at
+	before  int    // connections to the seeder until the last kill
+	claimed []bool // by the resume database at the last kill
+	whole   []bool // good on disk at the last kill
+	claims  []int  // count of claimed, for each kill
+}
+
+// once lets btd run for a while, kills it, and looks at what is left.
+func (k *killer) once(ctx context.Context) {
+	t := k.lab.t
+	t.Helper()
+	// From before the API is up to a second and more of downloading.
+	pause := time.Duration(k.rng.Int64N(int64(1100 * time.Millisecond)))
+	if k.btd.process.exited() {
+		k.lab.must(k.btd.launch())
+		if k.rng.IntN(4) > 0 {
+			k.lab.must(up(ctx, k.btd.process, func() error {
+				_, err := k.btd.api.Version(ctx)
+				return err
+			}))
+			k.checkHave(ctx)
+		} else {
+			pause /= 5
+		}
+	}
+	select {
+	case <-time.After(pause):
+	case <-k.btd.process.gone:
+		t.Fatalf("btd ended by itself: %v", k.btd.process.alive())
+	}
+	k.btd.process.kill()
+	k.checkServed()
+	_, k.before = k.seeder.connections()
+
+	k.claimed = k.readClaims()
+	k.whole = make([]bool, len(k.torrent.hashes))
+	for i := range k.torrent.hashes {
+		k.whole[i] = k.torrent.pieceGood(k.dest, i)
+		if k.claimed[i] && !k.whole[i] {
+			t.Errorf("kill %d: the resume database claims piece %d, whose data on disk is bad", len(k.claims)+1, i)
+		}
+	}
+	k.claims = append(k.claims, count(k.claimed))
+}
+
+// checkHave holds what a freshly started btd says it has against the disk and
+// against what was claimed.
+func (k *killer) checkHave(ctx context.Context) {
+	t := k.lab.t
+	t.Helper()
+	err := poll(ctx, 20*time.Millisecond, "btd has looked at the data after its start", func() (bool, error) {
+		got, err := k.btd.torrent(ctx, k.torrent)
+		return got.State != client.StateChecking && got.State != client.StateQueued, err
+	})
+	k.lab.must(err)
+	have, err := k.btd.have(ctx, k.torrent)
+	k.lab.must(err)
+	for i := range have {
+		if have[i] && !k.torrent.pieceGood(k.dest, i) {
+			t.Errorf("after kill %d, btd says it has piece %d, whose data on disk is bad", len(k.claims), i)
+		}
+		if k.claimed[i] && !have[i] {
+			t.Errorf("after kill %d, btd does not have piece %d, which was stored", len(k.claims), i)
+		}
+	}
+}
+
+// readClaims reads the pieces that the resume database of a dead btd claims.
+func (k *killer) readClaims() []bool {
+	t := k.lab.t
+	t.Helper()
+	n := len(k.torrent.hashes)
+	path := filepath.Join(k.btd.state(), "resume.db")
+	if _, err := os.Stat(path); os.IsNotExist(err) && len(k.claims) == 0 {
+		return make([]bool, n)
+	}
+	db, err := resume.Open(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatalf("open the resume database after the kill: %v", err)
+	}
+	defer db.Close()
+	bits, err := db.Pieces(metainfo.V1(k.torrent.hash), n)
+	if err != nil {
+		t.Fatalf("read the claimed pieces after the kill: %v", err)
+	}
+	return unpack(bits.Bytes(), n)
+}
+
+// checkServed looks at what was fetched since the last kill.
+func (k *killer) checkServed() {
+	t := k.lab.t
+	t.Helper()
+	log := k.seeder.log(k.at)
+	k.at += len(log)
+	if k.claimed == nil {
+		return
+	}
+	again, lost := map[uint32]bool{}, map[uint32]bool{}
+	for _, s := range log {
+		switch {
+		case s.connection <= k.before: // asked for by the dead, answered late
+		case k.claimed[s.piece]:
+			again[s.piece] = true
+		case k.whole[s.piece]:
+			lost[s.piece] = true
+		}
+	}
+	if len(again) > 0 {
+		t.Errorf("after kill %d, %d pieces were fetched again that were stored: %v", len(k.claims), len(again), keys(again))
+	}
+	if len(lost) > 0 {
+		t.Errorf("after kill %d, %d pieces were fetched again that were whole on disk, and only had to be hashed: %v",
+			len(k.claims), len(lost), keys(lost))
+	}
+}
+
+func keys(set map[uint32]bool) (list []uint32) {
+	for i := range set {
+		list = append(list, i)
+	}
+	return list
+}

@@ -1,0 +1,146 @@
+//go:build interop && linux
+
+package interop
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"btd/api/client"
+)
+
+// TestLiar: a liar and an honest peer share every piece. The liar alone is
+// banned, and the content is right in the end.
+func TestLiar(t *testing.T) {
+	t.Parallel()
+	needNetwork(t)
+	for _, tc := range []struct {
+		name    string
+		corrupt func(piece, begin uint32, block []byte)
+	}{
+		{"one byte of every third block", func(_, begin uint32, block []byte) {
+			if begin/(16<<10)%3 == 1 {
+				block[len(block)/2] ^= 1
+			}
+		}},
+		{"every block", func(_, _ uint32, block []byte) { clear(block) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+			defer cancel()
+			l := newLab(t)
+			// Two large pieces, and two peers that are slow: blocks of a piece come from both.
+			tor := makeTorrent(t, l.dir, "shared", []contentFile{{[]string{"a"}, 4<<20 + 77}}, 2<<20, 3)
+			liar := newSeeder(l.host("liar"), tor, "-LI0000-")
+			liar.rate, liar.corrupt = 1<<20, tc.corrupt
+			l.must(liar.listen())
+			honest := &libtorrent{host: l.host("honest"), upLimit: 1 << 20}
+			l.must(honest.start(ctx))
+			l.must(honest.seed(ctx, tor, tor.source))
+			b := newBtd(l.host("btd"))
+			l.must(b.start(ctx))
+			t.Cleanup(func() {
+				if t.Failed() {
+					b.describe(t, tor)
+				}
+			})
+			dest := filepath.Join(l.dir, "downloads")
+			l.must(os.MkdirAll(dest, 0o755))
+			l.must(b.add(ctx, tor, client.AddRequest{Dir: dest, Peers: []string{
+				liar.host.peerAddr(false).String(), honest.host.peerAddr(false).String(),
+			}}))
+			l.must(waitDone(ctx, b, tor, "btd downloads in spite of the liar"))
+			if err := tor.compare(dest, false); err != nil {
+				t.Error(err)
+			}
+			l.checkLiar(ctx, b, liar, honest, tor)
+		})
+	}
+}
+
+// checkLiar says what btd made of the liar and of the honest peer.
+func (l *lab) checkLiar(ctx context.Context, b *btd, liar *seeder, honest *libtorrent, tor *torrent) {
+	t := l.t
+	t.Helper()
+	blocks := liar.log(0)
+	lies := 0
+	for _, s := range blocks {
+		if s.altered {
+			lies++
+		}
+	}
+	up, err := honest.uploaded(ctx, tor)
+	l.must(err)
+	if lies == 0 || up == 0 {
+		t.Fatalf("the liar sent %d wrong blocks and the honest peer %d bytes: nothing was tested", lies, up)
+	}
+	got, err := b.torrent(ctx, tor)
+	l.must(err)
+	if got.Corrupt < tor.pieceLength || got.Corrupt > 8*tor.pieceLength {
+		t.Errorf("btd counts %d corrupt bytes, want one to a few pieces of %d", got.Corrupt, tor.pieceLength)
+	}
+	// The ban may come a moment after the last piece: the guilty are named once the good piece is known.
+	addr := b.host.peerAddr(false)
+	err = poll(ctx, 100*time.Millisecond, "the liar is banned", func() (bool, error) {
+		ok, err := liar.host.welcome(ctx, addr, tor.hash)
+		return !ok, err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if open, _ := liar.connections(); open != 0 {
+		t.Errorf("the liar still has %d connections", open)
+	}
+	if ok, err := honest.host.welcome(ctx, addr, tor.hash); err != nil || !ok {
+		t.Errorf("the honest peer is not welcome (%v)", err)
+	}
+	if ok, err := l.hub.welcome(ctx, addr, tor.hash); err != nil || !ok {
+		t.Errorf("a stranger is not welcome (%v)", err)
+	}
+	t.Logf("the liar sent %d blocks, %d of them wrong; the honest peer sent %s; %s were thrown away",
+		len(blocks), lies, mib(up), mib(got.Corrupt))
+}
+
+func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+
+// TestTwoSeeds: a leecher fed by two seeds takes a fair part from each.
+func TestTwoSeeds(t *testing.T) {
+	t.Parallel()
+	needNetwork(t)
+	need(t, "opentracker", "aria2c")
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	l := newLab(t)
+	tor := makeTorrent(t, l.dir, "twice", oddFiles, 128<<10, 4, httpTracker)
+	l.startOpentracker(ctx, tor)
+	second := &aria2{host: l.host("aria2"), upLimit: 3 << 20}
+	second.http = second.host.http()
+	seeds := []program{&libtorrent{host: l.host("libtorrent"), upLimit: 3 << 20}, second}
+	for i, s := range seeds {
+		l.must(s.start(ctx))
+		l.must(s.seed(ctx, tor, tor.source))
+		l.waitSwarm(ctx, httpTracker, tor, i+1, 0)
+	}
+	b := newBtd(l.host("btd"))
+	l.must(b.start(ctx))
+	dest := filepath.Join(l.dir, "downloads")
+	l.must(b.leech(ctx, tor, dest))
+	l.must(waitDone(ctx, b, tor, "btd downloads from two seeds"))
+	if err := tor.compare(dest, false); err != nil {
+		t.Error(err)
+	}
+	for i, s := range seeds {
+		up, err := s.uploaded(ctx, tor)
+		l.must(err)
+		name := []string{"libtorrent", "aria2"}[i]
+		t.Logf("%s gave %s, %d %%", name, mib(up), up*100/tor.size)
+		if up < tor.size/4 {
+			t.Errorf("%s gave %s of %s, want a quarter or more", name, mib(up), mib(tor.size))
+		}
+	}
+}
