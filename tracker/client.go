@@ -20,7 +20,7 @@ type Config struct {
 	PerHost   int                                   // requests in flight to one host; 0 means 8
 	MaxPeers  int                                   // addresses taken from one answer; 0 means 2,000
 	TLS       *tls.Config                           // nil means the system's roots
-	Proxy     func(*http.Request) (*url.URL, error) // for http and https; nil means HTTP_PROXY, HTTPS_PROXY and NO_PROXY
+	Proxy     func(*http.Request) (*url.URL, error) // for http and https; nil means HTTP_PROXY, HTTPS_PROXY and NO_PROXY; udp goes direct
 	Lookup    LookupFunc                            // nil means the system's resolver
 }
 

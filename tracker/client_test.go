@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -207,6 +208,44 @@ func TestHTTPBadAnswers(t *testing.T) {
 			}
 			if err != nil && (strings.Contains(err.Error(), "info_hash") || strings.ContainsAny(err.Error(), "\n\x07")) {
 				t.Errorf("error shows too much: %q", err)
+			}
+		})
+	}
+}
+
+// What comes over the wire need not be HTTP.
+func TestNotHTTP(t *testing.T) {
+	for name, answer := range map[string]string{
+		"garbage":       strings.Repeat("\x00\x1b[2J\xff", 1000),
+		"endless line":  "HTTP/1.1 200 " + strings.Repeat("x", 1<<20),
+		"many headers":  "HTTP/1.1 200 OK\r\n" + strings.Repeat("A: b\r\n", 1<<17),
+		"many hints":    strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: "+strings.Repeat("x", 1000)+"\r\n\r\n", 1<<11),
+		"bad chunks":    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nxx",
+		"bad length":    "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nd8:intervali60ee",
+		"huge length":   "HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775807\r\n\r\nd8:intervali60ee",
+		"bad redirect":  "HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n",
+		"lost redirect": "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			ln, err := net.Listen("tcp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			go func() {
+				for {
+					conn, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					http.ReadRequest(bufio.NewReader(conn))
+					io.WriteString(conn, answer)
+					conn.Close()
+				}
+			}()
+			_, err = testClient(t, Config{}).Announce(t.Context(), Request{URL: "http://" + ln.Addr().String() + "/announce"})
+			if err == nil || len(err.Error()) > maxText || clean([]byte(err.Error())) != err.Error() {
+				t.Errorf("error = %q", err)
 			}
 		})
 	}

@@ -22,8 +22,9 @@ const (
 )
 
 // Due returns the announces that are to be made now, and when to call it
-// again: the zero time if only after another method was called. Nothing is
-// gained by calling it sooner.
+// again: at that time, or after any other method was called, whichever comes
+// first. The zero time means that nothing is due until then. Calling it at
+// other times does no harm and no good.
 func (s *Schedule) Due(now time.Time) (announces []Announce, next time.Time) {
 	t := s.at(now)
 	announces, s.leaving = s.leaving, nil

@@ -94,6 +94,9 @@ func explain(err error, waited time.Duration) error {
 	case errors.Is(err, syscall.ECONNREFUSED) && errors.As(err, &op) && op.Addr != nil:
 		return &plainError{"connection refused by " + op.Addr.String(), errors.Join(errNoAnswer, err)}
 	}
+	if full := err.Error(); clean([]byte(full)) != full { // net/http quotes what it could not understand
+		return &plainError{clean([]byte(full)), err}
+	}
 	return err
 }
 

@@ -46,7 +46,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return &plainError{"redirect to something other than http", ErrMalformed}
 	}
 	if loopbackHost(req.URL) && !loopbackHost(via[0].URL) {
-		return &plainError{"redirect to this machine", ErrMalformed} // a stranger must not reach local services
+		return &plainError{"redirect to this machine", ErrMalformed} // no tracker needs that, and it would reach local services
 	}
 	req.Header.Del("Referer") // it would show the announce URL, passkey and all, to another host
 	return nil

@@ -1,12 +1,8 @@
 package server
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"net"
-	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -133,31 +129,4 @@ func (s *Server) announce(a announce, otherFamily bool) (answer, error) {
 		out.ids = append(out.ids, p.id)
 	}
 	return out, nil
-}
-
-// Serve answers HTTP requests on a listener until ctx ends. It closes the
-// listener and waits for requests under way, up to two seconds.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	h := &http.Server{
-		Handler:        s,
-		ReadTimeout:    10 * time.Second,
-		WriteTimeout:   10 * time.Second,
-		IdleTimeout:    time.Minute,
-		MaxHeaderBytes: 16 << 10,
-	}
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		if h.Shutdown(limit) != nil {
-			h.Close()
-		}
-	})
-	err := h.Serve(ln)
-	if !stop() {
-		<-done
-		return nil
-	}
-	return fmt.Errorf("serving the tracker: %w", err)
 }

@@ -19,9 +19,10 @@ const (
 	actionScrape   = 2
 	actionError    = 3
 
-	maxUDPPeers4 = 200 // keeps an answer below 1,472 bytes
-	maxUDPPeers6 = 70
-	idPeriod     = time.Minute // a connection id is good for two to three of these
+	maxUDPPeers4  = 200 // keeps an answer below 1,472 bytes
+	maxUDPPeers6  = 70
+	maxReadErrors = 100         // in a row
+	idPeriod      = time.Minute // a connection id is good for two to three of these
 )
 
 // ServeUDP answers the packets of BEP 15 on a UDP socket until ctx ends. It
@@ -31,17 +32,18 @@ func (s *Server) ServeUDP(ctx context.Context, conn net.PacketConn) error {
 	defer stop()
 	defer conn.Close()
 	buf := make([]byte, 2048)
-	for {
+	for bad := 0; ; {
 		n, from, err := conn.ReadFrom(buf)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, net.ErrClosed) {
+		if bad++; err != nil && (errors.Is(err, net.ErrClosed) || bad > maxReadErrors) {
 			return fmt.Errorf("serving the tracker: %w", err)
 		}
 		if err != nil {
-			continue // an earlier answer of ours was not wanted
+			continue // Windows reports that an earlier answer of ours was not wanted
 		}
+		bad = 0
 		udp, ok := from.(*net.UDPAddr)
 		if !ok {
 			continue
