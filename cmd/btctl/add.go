@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"btd/api/client"
+	"btd/metainfo"
+)
+
+// maxFile is the largest .torrent file that the daemon takes, in bytes.
+const maxFile = 32 << 20
+
+type addFlags struct {
+	dir                       string
+	stopped, sequential, wait bool
+	only, peers               []string
+}
+
+func (a *app) addCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "add FILE...",
+		Short: "add .torrent files",
+		Long: `Add .torrent files (- is stdin) and print the id of each torrent. Data that is
+in the directory already is checked and used. A torrent that is there already
+gets the trackers of the file.
+
+--only takes indexes, ranges (2-5) and patterns ('*.mkv') as btctl priority
+does, with commas between or repeated.
+
+With --wait the command ends when everything wanted is here: 0, with an error
+of a torrent: 1, or with --timeout: 7. The torrents stay in every case.`,
+		Example: "  btctl add debian.torrent --dir /srv/iso --wait\n  btctl add show.torrent --only '*.mkv' --sequential",
+		Args:    cobra.MinimumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{"torrent"}, cobra.ShellCompDirectiveFilterFileExt
+		},
+	}
+	var f addFlags
+	flags := cmd.Flags()
+	flags.StringVar(&f.dir, "dir", "", "download directory (default the daemon's)")
+	flags.BoolVar(&f.stopped, "stopped", false, "add without starting")
+	flags.BoolVar(&f.sequential, "sequential", false, "fetch pieces in order")
+	flags.StringSliceVar(&f.only, "only", nil, "files to download; the others are skipped")
+	flags.StringSliceVar(&f.peers, "peer", nil, "address (IP:PORT) to try at once")
+	flags.BoolVar(&f.wait, "wait", false, "wait until everything wanted is here")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.add(cmd.Context(), args, f) }
+	return cmd
+}
+
+func (a *app) add(ctx context.Context, files []string, f addFlags) error {
+	if f.stopped && f.wait {
+		return usagef("--stopped and --wait exclude each other: a stopped torrent never completes")
+	}
+	// All files are read before anything is added.
+	reqs := make([]client.AddRequest, len(files))
+	for i, name := range files {
+		req, err := a.addRequest(name, f)
+		if err != nil {
+			return err
+		}
+		reqs[i] = req
+	}
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := a.deadline(ctx)
+	defer cancel()
+	var added []string
+	for i, req := range reqs {
+		resp, err := c.Add(ctx, req)
+		if err != nil {
+			return fmt.Errorf("%s: %w", files[i], err)
+		}
+		added = append(added, resp.Torrent.ID)
+		if err := a.reportAdded(resp); err != nil {
+			return err
+		}
+	}
+	if f.wait {
+		return a.wait(ctx, added)
+	}
+	return nil
+}
+
+func (a *app) reportAdded(resp client.AddResponse) error {
+	t := resp.Torrent
+	if resp.Existed {
+		a.say("%s was there already: it has the trackers of the file now, and is %s", t.Name, t.State)
+	} else {
+		a.say("added %s (%s) to %s", t.Name, bytesText(t.Wanted), t.Dir)
+	}
+	if a.json {
+		return a.printJSON(resp)
+	}
+	return a.print(t.ID + "\n")
+}
+
+func (a *app) addRequest(name string, f addFlags) (client.AddRequest, error) {
+	req := client.AddRequest{Stopped: f.stopped, Sequential: f.sequential, Peers: f.peers}
+	if f.dir != "" {
+		dir, err := filepath.Abs(f.dir) // the daemon works elsewhere
+		if err != nil {
+			return req, fmt.Errorf("--dir: %w", err)
+		}
+		req.Dir = dir
+	}
+	if strings.HasPrefix(strings.ToLower(name), "magnet:") {
+		req.Magnet = name
+		return req, nil
+	}
+	var err error
+	if req.Torrent, err = a.readTorrent(name); err != nil {
+		return req, err
+	}
+	if len(f.only) > 0 {
+		m, err := metainfo.Parse(req.Torrent)
+		if err != nil {
+			return req, fmt.Errorf("%s: %w", name, err)
+		}
+		all := make([]named, len(m.Files))
+		for i, x := range m.Files {
+			all[i] = named{index: i, path: x.Path, pad: x.Pad}
+		}
+		if req.Only, err = chooseFiles(all, m.Single, f.only); err != nil {
+			return req, err
+		}
+	}
+	return req, nil
+}
+
+func (a *app) readTorrent(name string) ([]byte, error) {
+	var r io.Reader = a.in
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		r = file
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	case len(b) > maxFile:
+		return nil, fmt.Errorf("%s has more than %s: it is no .torrent file", name, bytesText(maxFile))
+	case len(b) == 0:
+		return nil, fmt.Errorf("%s is empty", name)
+	}
+	return b, nil
+}
+
+// errRemoved means that somebody removed the torrent that is waited for.
+var errRemoved = errors.New("it was removed meanwhile")
+
+// wait draws progress until the torrents are complete.
+func (a *app) wait(ctx context.Context, ids []string) error {
+	d := a.newDisplay(a.err, a.errTTY, 0)
+	err := a.follow(ctx, d, ids, func(list []client.Torrent) (bool, error) {
+		complete := 0
+		for _, t := range list {
+			switch {
+			case t.State == client.StateError:
+				return true, fmt.Errorf("%s: %s (it stays added, and goes on when the cause is gone)", t.Name, t.Error)
+			case isComplete(t):
+				complete++
+			case t.State == client.StateStopped:
+				return true, fmt.Errorf("%s was stopped: let it run with btctl start", t.Name)
+			}
+		}
+		if len(list) < len(ids) {
+			return true, errRemoved
+		}
+		return complete == len(ids), nil
+	})
+	d.close()
+	return err
+}
+
+// isComplete tells whether everything wanted is here and checked.
+func isComplete(t client.Torrent) bool {
+	return t.State != client.StateChecking && t.HaveWanted >= t.Wanted
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"btd/api/client"
+)
+
+// eachCmd is a command that does the same to every target.
+func (a *app) eachCmd(use, short, done string, do func(context.Context, *client.Client, string) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               use + " TARGET... | --all",
+		Short:             short,
+		ValidArgsFunction: a.completeTargets,
+	}
+	all := cmd.Flags().Bool("all", false, "every torrent")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		list, err := a.chosen(cmd.Context(), args, *all)
+		if err != nil {
+			return err
+		}
+		return a.each(list, done, func(t client.Torrent) error { return do(cmd.Context(), a.daemon, t.ID) })
+	}
+	return cmd
+}
+
+// chosen is what the words name, or everything.
+func (a *app) chosen(ctx context.Context, words []string, all bool) ([]client.Torrent, error) {
+	switch {
+	case all && len(words) > 0:
+		return nil, usagef("--all and a target exclude each other")
+	case !all && len(words) == 0:
+		return nil, usagef("name a torrent, or use --all")
+	case !all:
+		return a.targets(ctx, words)
+	}
+	c, err := a.connect()
+	if err != nil {
+		return nil, err
+	}
+	return c.Torrents(ctx)
+}
+
+// each goes on where one of several fails, and fails in the end.
+func (a *app) each(list []client.Torrent, done string, do func(client.Torrent) error) error {
+	var failed error
+	for _, t := range list {
+		switch err := do(t); {
+		case err == nil:
+			a.say("%s %s", done, t.Name)
+		case failed == nil:
+			failed = fmt.Errorf("%s: %w", t.Name, err)
+		default:
+			_, text := explain(err)
+			a.say("btctl: %s: %s", t.Name, text)
+		}
+	}
+	return failed
+}
+
+func (a *app) startCmd() *cobra.Command {
+	return a.eachCmd("start", "let torrents run", "started",
+		func(ctx context.Context, c *client.Client, id string) error { return c.Start(ctx, id) })
+}
+
+func (a *app) stopCmd() *cobra.Command {
+	return a.eachCmd("stop", "stop torrents until they are started", "stopped",
+		func(ctx context.Context, c *client.Client, id string) error { return c.Stop(ctx, id) })
+}
+
+func (a *app) verifyCmd() *cobra.Command {
+	return a.eachCmd("verify", "check the data of torrents against their hashes", "checking",
+		func(ctx context.Context, c *client.Client, id string) error { return c.Verify(ctx, id) })
+}
+
+func (a *app) reannounceCmd() *cobra.Command {
+	return a.eachCmd("reannounce", "ask the trackers of torrents for peers", "announcing",
+		func(ctx context.Context, c *client.Client, id string) error { return c.Reannounce(ctx, id) })
+}
+
+func (a *app) rmCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "rm TARGET... | --all",
+		Aliases:           []string{"remove"},
+		Short:             "forget torrents, and delete their data with --data",
+		Long:              "Forget torrents. Their data stays where it is unless --data is given. On a terminal there is a question first.",
+		ValidArgsFunction: a.completeTargets,
+	}
+	f := cmd.Flags()
+	all := f.Bool("all", false, "every torrent")
+	data := f.Bool("data", false, "delete the data too")
+	yes := f.BoolP("yes", "y", false, "do not ask")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		list, err := a.chosen(cmd.Context(), args, *all)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		if a.inTTY && !*yes && !a.confirm(list, *data) {
+			a.say("Nothing was removed.")
+			return errDeclined
+		}
+		return a.each(list, "removed", func(t client.Torrent) error { return a.daemon.Remove(cmd.Context(), t.ID, *data) })
+	}
+	return cmd
+}
+
+// confirm asks a person.
+func (a *app) confirm(list []client.Torrent, data bool) bool {
+	const most = 10
+	for i, t := range list {
+		if i == most {
+			a.say("  and %d more", len(list)-most)
+			break
+		}
+		a.say("  %s (%s, %s)", t.Name, bytesText(t.Size), t.Dir)
+	}
+	what := "1 torrent"
+	if len(list) != 1 {
+		what = fmt.Sprintf("%d torrents", len(list))
+	}
+	if data {
+		what += " AND DELETE THE DATA"
+	}
+	fmt.Fprintf(a.err, "Remove %s? [y/N] ", what)
+	line, err := bufio.NewReader(a.in).ReadString('\n')
+	if err != nil && line == "" {
+		fmt.Fprintln(a.err)
+	}
+	answer := strings.ToLower(strings.TrimSpace(line))
+	return answer == "y" || answer == "yes"
+}
