@@ -140,7 +140,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		}
 		row, ok := rowOf(name)
 		if !ok {
-			t.Errorf("package %s is not in the table of imports (test/house): say there what it may use, and why it exists (docs/ARCHITECTURE.md)", name)
+			t.Errorf("package %s is not in the table of imports (test/house): say there what it may use, and why it exists (ARCHITECTURE.md)", name)
 			continue
 		}
 		for _, imp := range p.Imports {

@@ -175,7 +175,7 @@ func TestTopLevel(t *testing.T) {
 	}
 	for _, e := range entries {
 		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") && e.Name() != "bin" && known[e.Name()] == "" {
-			t.Errorf("%s/ is not a folder of the plan (docs/ARCHITECTURE.md): code goes into the packages that exist", e.Name())
+			t.Errorf("%s/ is not a folder of the plan (ARCHITECTURE.md): code goes into the packages that exist", e.Name())
 		}
 		if !e.IsDir() && filepath.Ext(e.Name()) == ".go" {
 			t.Errorf("%s lies in the root: code goes into a package", e.Name())

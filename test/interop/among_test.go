@@ -5,6 +5,7 @@ package interop
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -40,4 +41,35 @@ func TestDrivers(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestSeeder holds our own small seed against a real leecher, without btd.
+func TestSeeder(t *testing.T) {
+	if os.Getenv("INTEROP_DRIVERS") == "" {
+		t.Log("not run: it tests the harness itself; INTEROP_DRIVERS=1 runs it")
+		return
+	}
+	needNetwork(t)
+	l := newLab(t)
+	tor := makeTorrent(t, l.dir, "odd things", oddFiles, 64<<10, 1, httpTracker)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	l.startOpentracker(ctx, tor)
+	s := newSeeder(l.host("seeder"), tor, "-SE0000-")
+	s.rate = 10 << 20
+	l.must(s.listen())
+	l.must(s.announce(ctx, httpTracker))
+	leech := newLibtorrent(l.host("libtorrent"))
+	l.must(leech.start(ctx))
+	dest := filepath.Join(l.dir, "downloads")
+	l.must(leech.leech(ctx, tor, dest))
+	l.must(waitDone(ctx, leech, tor, "libtorrent downloads from our seed"))
+	if err := tor.compare(dest, false); err != nil {
+		t.Error(err)
+	}
+	ok, err := l.hub.welcome(ctx, leech.(*libtorrent).host.peerAddr(false), tor.hash)
+	if err != nil || !ok {
+		t.Errorf("a stranger is not welcome at libtorrent (%v)", err)
+	}
+	t.Logf("%d blocks", len(s.log(0)))
 }

@@ -41,8 +41,8 @@ func TestKill(t *testing.T) {
 	k := &killer{lab: l, btd: b, seeder: s, torrent: tor, dest: dest, rng: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))}
 	l.must(b.start(ctx))
 	l.must(b.leech(ctx, tor, dest))
-	for range kills {
-		k.once(ctx)
+	for n := range kills + 2 {
+		k.once(ctx, n%11 == 6) // two of them are clean stops
 		if t.Failed() {
 			return
 		}
@@ -77,8 +77,9 @@ type killer struct {
 	claims  []int  // count of claimed, for each kill
 }
 
-// once lets btd run for a while, kills it, and looks at what is left.
-func (k *killer) once(ctx context.Context) {
+// once lets btd run for a while, kills it or stops it in a clean way, and
+// looks at what is left.
+func (k *killer) once(ctx context.Context, clean bool) {
 	t := k.lab.t
 	t.Helper()
 	// From before the API is up to a second and more of downloading.
@@ -100,7 +101,11 @@ func (k *killer) once(ctx context.Context) {
 	case <-k.btd.process.gone:
 		t.Fatalf("btd ended by itself: %v", k.btd.process.alive())
 	}
-	k.btd.process.kill()
+	if clean {
+		k.lab.must(k.btd.stop(ctx))
+	} else {
+		k.btd.process.kill()
+	}
 	k.checkServed()
 	_, k.before = k.seeder.connections()
 
@@ -108,6 +113,9 @@ func (k *killer) once(ctx context.Context) {
 	k.whole = make([]bool, len(k.torrent.hashes))
 	for i := range k.torrent.hashes {
 		k.whole[i] = k.torrent.pieceGood(k.dest, i)
+		if clean && k.whole[i] && !k.claimed[i] {
+			t.Errorf("after a clean stop the resume database does not claim piece %d, which is whole on disk", i)
+		}
 		if k.claimed[i] && !k.whole[i] {
 			t.Errorf("kill %d: the resume database claims piece %d, whose data on disk is bad", len(k.claims)+1, i)
 		}
