@@ -7,9 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -38,8 +36,8 @@ func TestMain(m *testing.M) {
 func removeStale() {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), "btd-interop-*"))
 	for _, d := range dirs {
-		pid, err := strconv.Atoi(strings.Split(strings.TrimPrefix(filepath.Base(d), "btd-interop-"), "-")[0])
-		if err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(d), "btd-interop-"), "-")
+		if line, _ := os.ReadFile("/proc/" + pid + "/cmdline"); len(line) == 0 { // gone, or a zombie
 			_ = os.RemoveAll(d)
 		}
 	}

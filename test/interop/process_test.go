@@ -31,6 +31,7 @@ type command struct {
 	dir    string   // "" means the host's directory
 	stdin  io.Reader
 	stdout io.Writer // nil means the log
+	nobody bool      // run without root's rights
 }
 
 // start runs a program on the host. Its output goes to a log that is shown
@@ -63,6 +64,9 @@ func (h *host) start(name string, c command) (*process, error) {
 	}
 	p.cmd.WaitDelay = 2 * time.Second
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if c.nobody {
+		p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
+	}
 	if err := h.ns.do(p.cmd.Start); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}

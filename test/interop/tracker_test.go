@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -50,10 +51,10 @@ func (l *lab) startOpentracker(ctx context.Context, torrents ...*torrent) {
 	}
 	_, err := l.hub.write("whitelist", list.String())
 	l.must(err)
-	// As root it changes its root to -d before it reads the whitelist.
-	p, err := l.hub.start("opentracker", command{argv: []string{
+	// Were it started as root it would give up root itself, and the kernel would forget the death signal.
+	p, err := l.hub.start("opentracker", command{nobody: true, argv: []string{
 		"opentracker", "-i", l.hub.ip4.String(), "-p", strconv.Itoa(trackerPort), "-P", strconv.Itoa(trackerPort),
-		"-w", "whitelist", "-d", l.hub.dir, "-u", "nobody",
+		"-w", filepath.Join(l.hub.dir, "whitelist"), "-d", l.hub.dir,
 	}})
 	l.must(err)
 	l.must(up(ctx, p, func() error {
