@@ -20,7 +20,7 @@ const (
 // compact gives back the space of a file of which less than a quarter is in
 // use. The copy takes the place of the file only when it is complete and
 // durable. If that does not work out, the file is used as it is.
-func compact(bolt *bbolt.DB, path string, log *slog.Logger) *bbolt.DB {
+func compact(bolt *store, path string, log *slog.Logger) *store {
 	if runtime.GOOS == "windows" { // an open file cannot be replaced there
 		return bolt
 	}
@@ -41,7 +41,7 @@ func compact(bolt *bbolt.DB, path string, log *slog.Logger) *bbolt.DB {
 }
 
 // usage is the size of the database, and of the part that holds something.
-func usage(bolt *bbolt.DB) (total, live int64, err error) {
+func usage(bolt *store) (total, live int64, err error) {
 	err = bolt.View(func(tx *bbolt.Tx) error {
 		total = tx.Size()
 		return nil
@@ -51,7 +51,7 @@ func usage(bolt *bbolt.DB) (total, live int64, err error) {
 
 // copyInto copies src to tmp and moves that to path. It returns the copy,
 // open and locked.
-func copyInto(tmp, path string, src *bbolt.DB) (*bbolt.DB, error) {
+func copyInto(tmp, path string, src *store) (*store, error) {
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("removing an older copy: %w", err)
 	}
@@ -59,7 +59,10 @@ func copyInto(tmp, path string, src *bbolt.DB) (*bbolt.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = guard(path, func() error { return bbolt.Compact(dst, src, compactTx) })
+	err = guard(path, func() error { return bbolt.Compact(dst.DB, src.DB, compactTx) })
+	if errors.Is(err, ErrUnreadable) {
+		return nil, errors.Join(err, dst.abandon(), os.Remove(tmp))
+	}
 	if err != nil {
 		return nil, errors.Join(err, dst.Close(), os.Remove(tmp))
 	}

@@ -33,13 +33,14 @@ const schema = 1
 type DB struct {
 	path string
 	log  *slog.Logger
-	bolt *bbolt.DB
+	bolt *store
 
 	mu     sync.Mutex
 	wake   sync.Cond // there is something in queue, or closed was set
 	queue  []*op
 	closed bool
 
+	damage   error         // the writer's: a transaction panicked, no other must be tried
 	done     chan struct{} // closed when the writer has ended
 	closeErr error         // what closing the file gave; read after done
 

@@ -25,11 +25,11 @@ const (
 )
 
 // open gives a database of our schema, compacted if most of it was air.
-func open(path string, log *slog.Logger) (*bbolt.DB, error) {
+func open(path string, log *slog.Logger) (*store, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real // a compacted file takes the place of the real one
 	}
-	var bolt *bbolt.DB
+	var bolt *store
 	fi, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -98,17 +98,36 @@ func checkSchema(path string, tx *bbolt.Tx) error {
 	return nil
 }
 
+// store is an open bbolt file.
+type store struct {
+	*bbolt.DB
+	file *os.File // the one that DB uses
+}
+
+// abandon gives up a file in which a transaction panicked: bbolt may hold its
+// locks for ever then. The mapping stays.
+func (s *store) abandon() error { return errors.Join(unlock(s.file), s.file.Close()) }
+
 // openBolt opens a file that was checked, or makes an empty one.
-func openBolt(path string) (bolt *bbolt.DB, err error) {
+func openBolt(path string) (bolt *store, err error) {
+	bolt = new(store)
 	o := &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType}
+	o.OpenFile = func(name string, flag int, perm os.FileMode) (*os.File, error) {
+		f, err := os.OpenFile(name, flag, perm)
+		bolt.file = f
+		return f, err
+	}
 	if runtime.GOOS != "windows" { // where the file would get that size
 		o.InitialMmapSize = initialMmap
 	}
 	err = guardOpen(path, func() error {
-		bolt, err = bbolt.Open(path, 0o600, o)
+		bolt.DB, err = bbolt.Open(path, 0o600, o)
 		return err
 	})
 	if err != nil {
+		if bolt.file != nil {
+			_ = bolt.abandon() // after a panic it is still open and locked
+		}
 		return nil, err
 	}
 	bolt.AllocSize = allocSize
@@ -132,7 +151,7 @@ func guardOpen(path string, fn func() error) error {
 // when it is complete and durable, so that what stands at path is never half
 // a database. The lock on the new file decides between two processes that do
 // this at the same time.
-func create(path string) (*bbolt.DB, error) {
+func create(path string) (*store, error) {
 	tmp := path + ".new"
 	bolt, err := openBolt(tmp)
 	if errors.Is(err, ErrUnreadable) && !errors.Is(err, fs.ErrPermission) && os.Remove(tmp) == nil {
@@ -153,7 +172,7 @@ func create(path string) (*bbolt.DB, error) {
 
 // place moves the open database at tmp to path. Where an open file cannot be
 // renamed it is closed and opened again.
-func place(bolt *bbolt.DB, tmp, path string) (*bbolt.DB, error) {
+func place(bolt *store, tmp, path string) (*store, error) {
 	reopen := runtime.GOOS == "windows"
 	if reopen {
 		if err := bolt.Close(); err != nil {
@@ -175,7 +194,7 @@ func place(bolt *bbolt.DB, tmp, path string) (*bbolt.DB, error) {
 	return bolt, nil
 }
 
-func initialise(bolt *bbolt.DB) error {
+func initialise(bolt *store) error {
 	return bolt.Update(func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{
 			bucketMeta, bucketTorrent, bucketMetainfo, bucketStats, bucketBits, bucketDirty, bucketFiles, bucketKV,

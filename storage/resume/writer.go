@@ -88,7 +88,11 @@ func (d *DB) run() {
 			d.trim()
 		}
 	}
-	if err := guard(d.path, d.bolt.Close); err != nil {
+	closeFile := d.bolt.Close
+	if d.damage != nil {
+		closeFile = d.bolt.abandon
+	}
+	if err := guard(d.path, closeFile); err != nil {
 		d.closeErr = fmt.Errorf("resume: closing %s: %w", d.path, err)
 	}
 }
@@ -120,6 +124,10 @@ var errNothing = errors.New("nothing changed")
 // write applies ops in one transaction and sets their errors. If one of them
 // cannot be applied, each gets a transaction of its own.
 func (d *DB) write(ops []*op) {
+	if d.damage != nil {
+		d.fail(ops, d.damage)
+		return
+	}
 	applied := false
 	err := guard(d.path, func() error {
 		return d.bolt.Update(func(tx *bbolt.Tx) error {
@@ -143,16 +151,24 @@ func (d *DB) write(ops []*op) {
 	})
 	switch {
 	case err == nil, errors.Is(err, errNothing):
+	case errors.Is(err, ErrUnreadable):
+		d.damage = err
+		d.fail(ops, err)
 	case !applied && len(ops) > 1:
 		for i := range ops {
 			ops[i].err = nil
 			d.write(ops[i : i+1])
 		}
 	default:
-		for _, o := range ops {
-			if o.err == nil {
-				o.err = fmt.Errorf("resume: writing %s: %w", d.path, err)
-			}
+		d.fail(ops, fmt.Errorf("resume: writing %s: %w", d.path, err))
+	}
+}
+
+// fail sets the error of the ops that have none.
+func (d *DB) fail(ops []*op, err error) {
+	for _, o := range ops {
+		if o.err == nil {
+			o.err = err
 		}
 	}
 }
