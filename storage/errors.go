@@ -30,8 +30,11 @@ func (e *Error) Error() string { return "storage: " + e.Op + " " + e.Path + ": "
 // Unwrap is the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// opDir is the Op of an Error about the download directory itself.
-const opDir = "open directory"
+// What an Error was about, where that is looked at again.
+const (
+	opDir  = "open directory" // the download directory itself
+	opOpen = "open"           // for reading
+)
 
 // wrap makes an Error of err, without the paths that the os package repeats.
 func wrap(op, dir, rel string, err error) error {

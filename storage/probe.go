@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -65,7 +66,8 @@ func (t *Torrent) probeDir() error {
 	return errors.Join(wrap("write", t.tree.dir, name, err), t.tree.remove(name, false))
 }
 
-// probeFile opens the file that met an error, if it is one of ours.
+// probeFile opens the file that met an error, or the first one below the
+// directory that did.
 func (t *Torrent) probeFile(e *Error) error {
 	for i := range t.flags {
 		file := i
@@ -74,10 +76,11 @@ func (t *Torrent) probeFile(e *Error) error {
 		} else if t.info.Files[i].Pad {
 			continue
 		}
-		if filepath.Join(t.tree.dir, filepath.FromSlash(t.path(file))) != e.Path {
+		full := filepath.Join(t.tree.dir, filepath.FromSlash(t.path(file)))
+		if below, ok := strings.CutPrefix(full, e.Path); !ok || below != "" && below[0] != filepath.Separator {
 			continue
 		}
-		f, err := t.tree.openFile(t.path(file), e.Op != "read")
+		f, err := t.tree.openFile(t.path(file), e.Op != "read" && e.Op != opOpen)
 		if err == nil {
 			f.Close()
 		} else if missing(err) && t.flag(file).Load()&flagSeen == 0 {

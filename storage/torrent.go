@@ -224,8 +224,10 @@ func (t *Torrent) path(file int) string {
 // never there.
 func (t *Torrent) openAny(file int, write bool) (*os.File, error) {
 	rel := t.path(file)
+	// Looked up first: another worker may make the file meanwhile.
+	mayMake := write && t.flag(file).Load()&flagSeen == 0
 	f, err := t.tree.openFile(rel, write)
-	for try := 0; write && try < 3 && errors.Is(err, fs.ErrNotExist) && t.flag(file).Load()&flagSeen == 0; try++ {
+	for try := 0; mayMake && try < 3 && errors.Is(err, fs.ErrNotExist); try++ {
 		perm := os.FileMode(0o666)
 		if file != partsFile && t.info.Files[file].Executable {
 			perm = 0o777

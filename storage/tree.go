@@ -196,15 +196,15 @@ func (d *tree) enter(cur *os.Root, parent, name string, mk bool) (*os.Root, erro
 		err = ErrNotDirectory
 	}
 	if err != nil {
-		return nil, wrap("open", d.dir, full, err)
+		return nil, wrap(opOpen, d.dir, full, err)
 	}
 	next, err := cur.OpenRoot(name)
 	if err != nil {
-		return nil, wrap("open", d.dir, full, err)
+		return nil, wrap(opOpen, d.dir, full, err)
 	}
 	if id, err := next.Stat("."); err != nil || !os.SameFile(fi, id) {
 		next.Close()
-		return nil, wrap("open", d.dir, full, errors.Join(ErrSymlink, err))
+		return nil, wrap(opOpen, d.dir, full, errors.Join(ErrSymlink, err))
 	}
 	return next, nil
 }
@@ -222,11 +222,11 @@ func regular(fi os.FileInfo) error {
 
 // openFile opens an existing regular file.
 func (d *tree) openFile(rel string, write bool) (f *os.File, err error) {
-	flag := os.O_RDONLY
+	op, flag := opOpen, os.O_RDONLY
 	if write {
-		flag = os.O_RDWR
+		op, flag = "open for writing", os.O_RDWR
 	}
-	err = d.in("open", rel, false, func(dir *os.Root, base string) error {
+	err = d.in(op, rel, false, func(dir *os.Root, base string) error {
 		f, err = openRegular(dir, base, flag)
 		if err == nil {
 			d.anchor = rel
