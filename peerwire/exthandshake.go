@@ -106,11 +106,11 @@ func (h *ExtHandshake) set(key, value []byte) {
 			h.UploadOnly = n != 0
 		}
 	case "yourip":
-		setAddr(&h.YourIP, text, 4, 16)
+		setAddr(&h.YourIP, text, true, true)
 	case "ipv4":
-		setAddr(&h.IPv4, text, 4, 4)
+		setAddr(&h.IPv4, text, true, false)
 	case "ipv6":
-		setAddr(&h.IPv6, text, 16, 16)
+		setAddr(&h.IPv6, text, false, true)
 	}
 }
 
@@ -127,12 +127,12 @@ func (m *ExtIDs) set(key, value []byte) {
 	}
 }
 
-func setAddr(dst *netip.Addr, b []byte, short, long int) {
-	if len(b) != short && len(b) != long {
-		return
-	}
-	if a, ok := netip.AddrFromSlice(b); ok && !a.IsUnspecified() {
-		*dst = a.Unmap()
+// setAddr stores an address of 4 or 16 bytes if it is of a wanted family.
+func setAddr(dst *netip.Addr, b []byte, v4, v6 bool) {
+	a, ok := netip.AddrFromSlice(b)
+	a = a.Unmap()
+	if ok && !a.IsUnspecified() && (a.Is4() && v4 || a.Is6() && v6) {
+		*dst = a
 	}
 }
 

@@ -5,7 +5,7 @@ import "btd/piece"
 // Sizes of read memory, bytes. An idle peer's is Reader.small.
 const (
 	busyRead = 4 << 10  // for a peer that sends much, but no data we asked for
-	flatRead = 64 << 10 // for a fast peer where there is no readv
+	flatRead = 64 << 10 // for a fast peer where it goes to one place
 )
 
 // shrinkAfter is how many small reads in a row give memory back.
@@ -45,7 +45,7 @@ func (r *Reader) fill() error {
 	return r.readError(err)
 }
 
-// prepare chooses the segments for readv: headers and blocks in turn as far
+// prepare chooses the segments for one call: headers and blocks in turn as far
 // as blocks are expected, and a little memory for what comes after them.
 func (r *Reader) prepare() {
 	k := 0

@@ -23,7 +23,7 @@ type ReaderConfig struct {
 	// The caller adds to it BEFORE it sends requests and takes off what it
 	// gave up; the Reader takes one for each piece message whose data it
 	// keeps. At 0 the data of a piece message is thrown away. The Reader
-	// never holds more than Credit + 1 block buffers. Nil means no limit.
+	// never holds more than Credit + 2 block buffers. Nil means no limit.
 	Credit *atomic.Int64
 
 	// MaxMessage bounds the length prefix of every message but "piece", in
@@ -47,7 +47,7 @@ func (c ReaderConfig) withDefaults() ReaderConfig {
 		c.MaxMessage = defaultMaxMessage
 	}
 	if c.BufferSize <= 0 {
-		c.BufferSize = 256 << 10
+		c.BufferSize = 512 << 10
 	}
 	return c
 }
@@ -55,10 +55,10 @@ func (c ReaderConfig) withDefaults() ReaderConfig {
 // Reader receives the messages of one connection. It is used by one
 // goroutine at a time.
 //
-// On Linux it reads with readv straight into where the bytes belong: the
-// rest of the block that has begun, then, because answers come in the order
-// of requests, as many [13-byte header][16 KiB block] pairs as the peer was
-// seen to fill. What came otherwise is moved to its place. Elsewhere, and
+// On Linux one call reads straight into where the bytes belong: the rest of
+// the block that has begun, then, because answers come one after another, as
+// many [13-byte header][16 KiB block] pairs as the peer was seen to fill.
+// What came otherwise is moved to its place. Elsewhere, and
 // on connections that are not TCP sockets, it reads into a buffer that grows
 // with the peer's speed.
 type Reader struct {

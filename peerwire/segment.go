@@ -1,8 +1,6 @@
 package peerwire
 
-import (
-	"btd/piece"
-)
+import "btd/piece"
 
 // bulk is what a Reader needs to read runs of blocks by one call.
 type bulk struct {
