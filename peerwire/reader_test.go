@@ -702,18 +702,24 @@ func FuzzReader(f *testing.F) {
 	f.Add(AppendPiece(AppendHave(nil, 1), 1, 2, make([]byte, 99)), uint64(3), uint8(3))
 	f.Add(wire(200, 60), uint64(4), uint8(0))
 	f.Add(AppendPiece(nil, 1, 2, make([]byte, piece.BlockSize+1))[:40], uint64(5), uint8(4))
+	data := testData(piece.BlockSize)
 	f.Fuzz(func(t *testing.T, in []byte, seed uint64, blocks uint8) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		var b []byte
 		for i := range blocks % 32 {
-			b = AppendPiece(b, uint32(i), 0, testData(piece.BlockSize))
+			b = AppendPiece(b, uint32(i), 0, data)
 			if rng.IntN(4) == 0 {
 				b = append(b, in...)
 			}
 		}
 		b = append(b, in...)
-		top := 1 << rng.IntN(20)
-		chunk := func() int { return 1 + rng.IntN(top) }
+		top := 1 << (8 + rng.IntN(12))
+		chunk := func() int {
+			if rng.IntN(8) == 0 {
+				return 1 + rng.IntN(16)
+			}
+			return 1 + rng.IntN(top)
+		}
 		checkReader(t, b, chunk, true)
 		checkReader(t, b, chunk, false)
 	})
