@@ -76,7 +76,7 @@ func (p *Picker) duplicate(pr *Peer, n int, dst []Block) []Block {
 func (p *Picker) copies(pr *Peer, q int32) int {
 	r := &p.requests.all[q]
 	b := p.lookup(r.piece)
-	if r.peer == pr || b.who[r.block] != q || b.holder != nil || !p.allowed(pr, b) {
+	if r.peer == pr || b.who[r.block] != q || !p.allowed(pr, b) {
 		return 0
 	}
 	n, asked := p.requests.count(q, pr)

@@ -292,8 +292,11 @@ func (p *Picker) anyOf(open, has *set, pr *Peer, prio uint8) (Index, bool) {
 func (p *Picker) rarest(open, has *set, pr *Peer, prio uint8) (Index, bool) {
 	r := &p.rare
 	r.refresh()
-	first := r.group(prio)
-	looked, left := 0, open.Count()
+	left := open.Count()
+	if !pr.all && pr.interesting <= lookCommon && pr.interesting*lookRare < left {
+		return p.rarestCommon(open, has)
+	}
+	first, looked := r.group(prio), 0
 	low := r.low[prio]
 	for level := low; left > 0 && looked < lookRare && level < low+lookLevels; level++ {
 		s := &r.segs[first+level]

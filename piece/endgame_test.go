@@ -1,0 +1,192 @@
+package piece
+
+import (
+	"slices"
+	"testing"
+)
+
+// last is a swarm of n peers that all have the last missing piece, of four
+// blocks, all of which are requested from the first peer.
+func last(t *testing.T, n int) (*drawn, []Block) {
+	d := swarm(t, string(rune('0'+n))+"1", " *", "")
+	if d.p.Endgame() {
+		t.Fatal("endgame before anything is requested")
+	}
+	l := d.p.Pick(d.peers[0], 4, nil)
+	if !d.p.Endgame() {
+		t.Fatal("no endgame though everything is requested")
+	}
+	return d, l
+}
+
+func TestEndgameTakesTheNewerHalf(t *testing.T) {
+	d, l := last(t, 2)
+	got := d.p.Pick(d.peers[1], 9, nil)
+	if !slices.Equal(got, l[2:]) {
+		t.Errorf("first duplicates %v, want %v", got, l[2:])
+	}
+	got = d.p.Pick(d.peers[1], 9, nil)
+	got = d.p.Pick(d.peers[1], 9, got)
+	if !slices.Equal(got, []Block{l[1], l[0]}) {
+		t.Errorf("then %v, want %v %v", got, l[1], l[0])
+	}
+	if got := d.p.Pick(d.peers[1], 9, nil); len(got) != 0 {
+		t.Errorf("%v is requested from one peer twice", got)
+	}
+	d.check()
+}
+
+func TestEndgameCancels(t *testing.T) {
+	d, l := last(t, 3)
+	a, b, c := d.peers[0], d.peers[1], d.peers[2]
+	for range 9 {
+		d.p.Pick(b, 9, nil)
+		d.p.Pick(c, 9, nil)
+	}
+	if a.Outstanding() != 4 || b.Outstanding() != 4 || c.Outstanding() != 4 {
+		t.Fatalf("outstanding %d, %d, %d; want everything from everybody", a.Outstanding(), b.Outstanding(), c.Outstanding())
+	}
+	fresh, cancel := d.p.Received(b, l[2])
+	if !fresh || len(cancel) != 2 || !slices.Contains(cancel, a) || !slices.Contains(cancel, c) {
+		t.Errorf("fresh %v, cancels at %d peers, want the two others", fresh, len(cancel))
+	}
+	if a.Outstanding() != 3 || c.Outstanding() != 3 {
+		t.Errorf("outstanding %d and %d after the cancels", a.Outstanding(), c.Outstanding())
+	}
+	if fresh, cancel := d.p.Received(a, l[2]); fresh || len(cancel) != 0 {
+		t.Errorf("the same again: fresh %v, %d cancels", fresh, len(cancel))
+	}
+	d.p.Dropped(a, l[0])
+	d.p.DroppedAll(c)
+	if !d.p.Endgame() {
+		t.Error("endgame is over though all is still requested from one peer")
+	}
+	d.p.Dropped(b, l[0])
+	if d.p.Endgame() {
+		t.Error("endgame though one block is not requested")
+	}
+	if got := d.p.Pick(c, 1, nil); !slices.Equal(got, l[:1]) {
+		t.Errorf("picked %v, want the block that is not requested, %v", got, l[0])
+	}
+	d.check()
+}
+
+func TestEndgameFewestDuplicatesFirst(t *testing.T) {
+	d, l := last(t, 4)
+	b, c, e := d.peers[1], d.peers[2], d.peers[3]
+	d.p.Pick(b, 2, nil)
+	if got := d.p.Pick(c, 2, nil); !slices.Equal(got, l[1:2]) {
+		t.Errorf("%v, want the newer half of %v", got, l[:2])
+	}
+	if got := d.p.Pick(e, 2, nil); !slices.Equal(got, l[:1]) {
+		t.Errorf("%v, want the only one that is not duplicated, %v", got, l[0])
+	}
+	if got := d.p.Pick(e, 4, nil); len(got) != 1 || got[0] == l[0] {
+		t.Errorf("%v, want one more", got)
+	}
+	d.check()
+}
+
+func TestEndgameHasALimit(t *testing.T) {
+	d, _ := last(t, 2)
+	for range 20 {
+		pr := d.peer("**")
+		for range 9 {
+			d.p.Pick(pr, 9, nil)
+		}
+	}
+	for k := range 4 {
+		if n, _ := d.p.requests.count(d.p.lookup(0).who[k], nil); n != maxCopies {
+			t.Errorf("block %d is requested from %d peers, want %d", k, n, maxCopies)
+		}
+	}
+	d.check()
+}
+
+// What nobody has cannot be requested and does not keep the rest waiting.
+func TestEndgameWithoutTheUnavailable(t *testing.T) {
+	d := swarm(t, "2001", "   *", "")
+	gone := d.peer("  * ")
+	d.p.Pick(gone, 1, nil)
+	if l := d.p.Pick(gone, 1, nil); len(l) != 1 {
+		t.Fatalf("picked %v", l)
+	}
+	d.arrive(gone, []Block{d.p.geo.Block(2, 0)})
+	d.p.Pick(d.peers[0], 4, nil)
+	if d.p.Endgame() {
+		t.Error("endgame though piece 2 has free blocks and somebody has it")
+	}
+	d.p.Leave(gone)
+	if !d.p.Endgame() || len(d.p.Pick(d.peers[1], 4, nil)) == 0 {
+		t.Error("no endgame though nothing else can be requested")
+	}
+	d.p.PeerHas(d.peer("    "), 1)
+	if d.p.Endgame() {
+		t.Error("endgame though piece 1 can be requested now")
+	}
+	d.check()
+}
+
+func TestFailedPieceIsOnePeersAlone(t *testing.T) {
+	d, l := last(t, 3)
+	a, b, c := d.peers[0], d.peers[1], d.peers[2]
+	d.p.Pick(b, 2, nil)
+	for _, blk := range l {
+		d.p.Received(a, blk)
+	}
+	d.p.Failed(0)
+	if d.p.Exclusive(0) != nil || d.p.Missing() != 1 {
+		t.Fatalf("held by %v, missing %d after it failed", d.p.Exclusive(0), d.p.Missing())
+	}
+	if fresh, _ := d.p.Received(a, l[0]); fresh {
+		t.Error("a late block of a failed piece is fresh")
+	}
+	d.p.Pick(b, 2, nil)
+	if d.p.Exclusive(0) != b {
+		t.Fatal("who was asked first does not hold it")
+	}
+	if got := d.p.Pick(c, 4, nil); len(got) != 0 {
+		t.Errorf("another peer is asked for %v", got)
+	}
+	if got := d.p.PickPiece(c, 0, 4, nil); len(got) != 0 {
+		t.Errorf("another peer is asked for %v", got)
+	}
+	d.p.Received(b, l[0])
+	d.p.Received(b, l[1])
+	if d.p.Exclusive(0) != b || len(d.p.Pick(c, 4, nil)) != 0 {
+		t.Error("it is not its holder's between two picks")
+	}
+	rest := d.p.Pick(b, 4, nil)
+	if !slices.Equal(rest, l[2:]) {
+		t.Fatalf("the holder gets %v, want %v", rest, l[2:])
+	}
+	if got := d.p.Pick(c, 4, nil); len(got) != 0 {
+		t.Errorf("endgame duplicates %v of a failed piece", got)
+	}
+	d.p.Dropped(b, l[2])
+	if d.p.Exclusive(0) != b {
+		t.Error("it is let go with a request under way")
+	}
+	d.p.Dropped(b, l[3])
+	if got := d.p.Pick(c, 1, nil); len(got) != 1 || d.p.Exclusive(0) != c {
+		t.Errorf("dropped by its holder it is not picked for another: %v", got)
+	}
+	d.p.DroppedAll(c)
+	if got := d.p.Pick(b, 4, nil); len(got) != 2 || d.p.Exclusive(0) != b {
+		t.Errorf("%v after the holder choked us", got)
+	}
+	d.p.Leave(b)
+	if got := d.p.Pick(a, 4, nil); len(got) != 2 || d.p.Exclusive(0) != a {
+		t.Errorf("%v after the holder left", got)
+	}
+	d.p.Passed(0)
+	if d.p.Exclusive(0) != nil || a.Outstanding() != 0 || d.p.held != 0 {
+		t.Error("it is still held after it passed")
+	}
+	d.p.Lost(0)
+	d.p.Pick(a, 1, nil)
+	if got := d.p.Pick(c, 1, nil); len(got) != 1 {
+		t.Error("once it passed it is a piece like others")
+	}
+	d.check()
+}
