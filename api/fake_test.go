@@ -21,11 +21,14 @@ import (
 
 // fake is an Engine in memory that writes down what it is asked to do.
 type fake struct {
-	mu       sync.Mutex
-	torrents []session.Torrent
-	limits   session.Limits
-	calls    []string
-	err      error // what changes answer with
+	mu        sync.Mutex
+	torrents  []session.Torrent
+	limits    session.Limits
+	calls     []string
+	err       error         // what changes answer with
+	verifying chan struct{} // if not nil: Verify says so here and waits for its context
+
+	verified chan struct{} // if not nil: is closed when that is over
 
 	history []session.Event
 	forget  uint64 // events up to this number are not in the history
@@ -152,7 +155,20 @@ func (f *fake) Stop(_ context.Context, h metainfo.Hash) error  { return f.does("
 func (f *fake) Remove(_ context.Context, h metainfo.Hash, data bool) error {
 	return f.does(fmt.Sprintf("remove data=%t", data), h)
 }
-func (f *fake) Verify(_ context.Context, h metainfo.Hash) error     { return f.does("verify", h) }
+
+func (f *fake) Verify(ctx context.Context, h metainfo.Hash) error {
+	if f.verifying != nil {
+		f.verifying <- struct{}{}
+		<-ctx.Done()
+		err := f.note("verify ended: %v", ctx.Err())
+		if f.verified != nil {
+			close(f.verified)
+		}
+		return err
+	}
+	return f.does("verify", h)
+}
+
 func (f *fake) Reannounce(_ context.Context, h metainfo.Hash) error { return f.does("reannounce", h) }
 
 func (f *fake) AddPeers(_ context.Context, h metainfo.Hash, p []netip.AddrPort) error {

@@ -9,23 +9,28 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// maxSocketPath is what fits into sockaddr_un on Linux; other systems say
-// themselves what does not fit.
-const maxSocketPath = 107
+// maxSocketPath is what fits into sockaddr_un, in bytes.
+func maxSocketPath() int {
+	if runtime.GOOS == "darwin" {
+		return 103
+	}
+	return 107
+}
 
 // listenUnix opens a unix socket that only its owner may connect to. The
 // directory is made where missing. A socket that nobody listens on any more
 // is replaced; anything else at that path is left alone. cleanup removes the
 // socket, unless another process has put its own there meanwhile.
 func listenUnix(path string) (l net.Listener, cleanup func(), err error) {
-	if len(path) > maxSocketPath {
-		return nil, nil, fmt.Errorf("the path has %d bytes, at most %d are possible: choose a shorter one", len(path), maxSocketPath)
+	if most := maxSocketPath(); len(path) > most {
+		return nil, nil, fmt.Errorf("the path has %d bytes, at most %d are possible: choose a shorter one", len(path), most)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, nil, err
@@ -45,7 +50,7 @@ func listenUnix(path string) (l net.Listener, cleanup func(), err error) {
 		return nil, nil, err
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	if err := os.Chmod(path, 0o600); err != nil {
+	if err := private(path); err != nil {
 		l.Close()
 		return nil, nil, err
 	}

@@ -96,7 +96,7 @@ func TestAddressesThatAreRefused(t *testing.T) {
 	}{
 		"nothing":         {Config{}, "no address"},
 		"file in the way": {Config{Socket: file}, "not a socket"},
-		"long path":       {Config{Socket: filepath.Join(dir, strings.Repeat("x", 120))}, "at most 107"},
+		"long path":       {Config{Socket: filepath.Join(dir, strings.Repeat("x", 120))}, "at most 10"},
 		"every address":   {Config{TCP: ":0", TokenFile: token}, "not a loopback"},
 		"public address":  {Config{TCP: "192.0.2.1:0", TokenFile: token}, "not a loopback"},
 		"unspecified":     {Config{TCP: "[::]:0", TokenFile: token}, "not a loopback"},

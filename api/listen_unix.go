@@ -5,6 +5,7 @@ package api
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"runtime"
 	"syscall"
 )
@@ -22,6 +23,9 @@ func restrict(fd uintptr) error {
 	}
 	return err
 }
+
+// private sets the mode of the socket's file.
+func private(path string) error { return os.Chmod(path, 0o600) }
 
 func isSocket(st fs.FileInfo) bool { return st.Mode().Type() == fs.ModeSocket }
 

@@ -94,6 +94,8 @@ func (s *Server) routes() {
 }
 
 func (s *Server) dispatch(rt route, w http.ResponseWriter, r *http.Request) {
+	s.running.RLock()
+	defer s.running.RUnlock()
 	err := checkQuery(r.URL.RawQuery, rt.query)
 	if err == nil && !rt.body {
 		err = refuseBody(w, r)
@@ -166,12 +168,16 @@ func writeJSON(w http.ResponseWriter, code int, v any) error {
 
 func writeBody(w http.ResponseWriter, code int, body []byte) {
 	extend(w)
+	jsonHeader(w)
+	w.WriteHeader(code)
+	_, _ = w.Write(body) // a client that has gone away is its own affair
+}
+
+func jsonHeader(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(code)
-	_, _ = w.Write(body) // a client that has gone away is its own affair
 }
 
 func noContent(w http.ResponseWriter) error {

@@ -52,7 +52,8 @@ type Server struct {
 
 	closing chan struct{} // closed when the event streams are to end
 	streams atomic.Int32
-	patches sync.Mutex // held from reading limits to writing them
+	patches sync.Mutex   // held from reading limits to writing them
+	running sync.RWMutex // read-locked by every request
 
 	mu     sync.Mutex
 	listen []*listener
@@ -157,6 +158,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	close(s.closing)
 	s.shutdown(servers)
 	wg.Wait()
+	s.wait()
 	for _, l := range s.listen {
 		l.close()
 	}
@@ -189,4 +191,20 @@ func (s *Server) shutdown(servers []*http.Server) {
 		})
 	}
 	wg.Wait()
+}
+
+// wait waits for the requests that were cancelled when their time was up.
+// Those of an engine that does not heed that are left behind.
+func (s *Server) wait() {
+	done := make(chan struct{})
+	go func() {
+		s.running.Lock()
+		close(done)
+		s.running.Unlock()
+	}()
+	select {
+	case <-done:
+	case <-time.After(s.cfg.Grace):
+		s.cfg.Log.Warn("api requests are still running")
+	}
 }

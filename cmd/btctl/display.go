@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -16,15 +18,17 @@ import (
 
 // display shows torrents that change: bars on a terminal, else lines, of
 // which a torrent gets one at most every interval, and one when its state
-// changes.
+// changes; or the events themselves.
 type display struct {
 	out      io.Writer
 	app      *app
 	interval time.Duration
 	busy     bool          // leave out torrents that do nothing
+	json     bool          // the events, and nothing else
 	bars     *mpb.Progress // nil without a terminal
 	drawn    map[string]*barOf
 	lines    map[string]lineOf
+	failed   error // to write
 }
 
 type barOf struct {
@@ -67,7 +71,28 @@ func (d *display) note(s string) {
 	fmt.Fprintf(d.bars, "%s\n", clean(s))
 }
 
+// event shows what comes before a change of the picture.
+func (d *display) event(e client.Event, p *picture) {
+	switch {
+	case d.json && (p.follows(e) || e.Kind == client.EventLost):
+		b, err := json.Marshal(e)
+		if err == nil {
+			_, err = fmt.Fprintf(d.out, "%s\n", b)
+		}
+		d.failed = errors.Join(d.failed, err)
+	case !d.json && e.Message != "" && p.follows(e):
+		name := p.torrents[e.ID].Name
+		if name == "" {
+			name = "btd"
+		}
+		d.note(name + ": " + e.Message)
+	}
+}
+
 func (d *display) show(list []client.Torrent) {
+	if d.json {
+		return
+	}
 	if d.busy {
 		list = slices.DeleteFunc(slices.Clone(list), func(t client.Torrent) bool { return !isBusy(t) && !d.known(t.ID) })
 	}
@@ -107,7 +132,8 @@ func (d *display) line(t client.Torrent) {
 		return
 	}
 	d.lines[t.ID] = lineOf{text: text, state: t.State, at: now}
-	fmt.Fprintln(d.out, text)
+	_, err := fmt.Fprintln(d.out, text)
+	d.failed = errors.Join(d.failed, err)
 }
 
 func (d *display) bar(t client.Torrent) {

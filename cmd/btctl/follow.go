@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"btd/api/client"
@@ -35,9 +36,15 @@ func (a *app) follow(ctx context.Context, d *display, ids []string, seen func([]
 			}
 			continue
 		}
+		if connected || e.Kind != client.EventLost {
+			d.event(e, &p)
+		}
 		connected, failed = true, 0
 		list := p.sorted()
 		d.show(list)
+		if d.failed != nil {
+			return fmt.Errorf("write: %w", d.failed)
+		}
 		if enough, err := seen(list); enough || err != nil {
 			return err
 		}
@@ -72,9 +79,14 @@ func (p *picture) put(t client.Torrent) {
 	p.torrents[t.ID] = t
 }
 
+// follows tells whether an event is about what is followed.
+func (p *picture) follows(e client.Event) bool {
+	return p.only == nil || slices.Contains(p.only, e.ID)
+}
+
 func (p *picture) apply(e client.Event) {
 	switch {
-	case p.only != nil && !slices.Contains(p.only, e.ID):
+	case !p.follows(e):
 	case e.Kind == client.EventRemoved:
 		delete(p.torrents, e.ID)
 		p.order = slices.DeleteFunc(p.order, func(id string) bool { return id == e.ID })

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -18,7 +17,8 @@ func (a *app) watchCmd() *cobra.Command {
 		Short: "show the progress of torrents as it happens",
 		Long: `Show the progress of the targets, or of all torrents that do something, until
 interrupted: bars on a terminal, lines elsewhere. With --json every event is
-printed on a line of its own as the daemon sends it.`,
+printed on a line of its own as the daemon sends it; an event of the kind lost
+means that some are missing.`,
 		ValidArgsFunction: a.completeTargets,
 	}
 	f := cmd.Flags()
@@ -38,11 +38,7 @@ printed on a line of its own as the daemon sends it.`,
 		if len(args) > 0 {
 			only = ids(list)
 		}
-		if a.json {
-			err = a.watchJSON(ctx, only, *until)
-		} else {
-			err = a.watch(ctx, only, *until, *interval)
-		}
+		err = a.watch(ctx, only, *until, *interval)
 		if errors.Is(err, context.Canceled) {
 			return nil // interrupting is how to end it
 		}
@@ -52,8 +48,8 @@ printed on a line of its own as the daemon sends it.`,
 }
 
 func (a *app) watch(ctx context.Context, only []string, until bool, interval time.Duration) error {
-	d := a.newDisplay(a.out, a.outTTY, interval)
-	d.busy = only == nil
+	d := a.newDisplay(a.out, a.outTTY && !a.json, interval)
+	d.busy, d.json = only == nil, a.json
 	err := a.follow(ctx, d, only, func(list []client.Torrent) (bool, error) {
 		if only != nil && len(list) == 0 {
 			return true, errRemoved
@@ -71,35 +67,4 @@ func isBusy(t client.Torrent) bool {
 		return true
 	}
 	return t.RateUp > 0 || t.RateDown > 0
-}
-
-func (a *app) watchJSON(ctx context.Context, only []string, until bool) error {
-	c, err := a.connect()
-	if err != nil {
-		return err
-	}
-	p := picture{torrents: map[string]client.Torrent{}, only: only}
-	for e, err := range c.Events(ctx, 0) {
-		if err != nil {
-			return err
-		}
-		if e.Kind == client.EventLost {
-			if err := p.list(ctx, c); err != nil {
-				return err
-			}
-		} else if only == nil || slices.Contains(only, e.ID) {
-			b, err := json.Marshal(e)
-			if err != nil {
-				return err
-			}
-			if err := a.print(string(b) + "\n"); err != nil {
-				return err
-			}
-		}
-		p.apply(e)
-		if until && !slices.ContainsFunc(p.sorted(), func(t client.Torrent) bool { return !isComplete(t) }) {
-			return nil
-		}
-	}
-	return ctx.Err()
 }
