@@ -67,7 +67,7 @@ func (p *Picker) Leave(pr *Peer) {
 // PeerHas notes that the peer has piece i too (BEP 3, "have") and tells
 // whether that is news.
 func (p *Picker) PeerHas(pr *Peer, i Index) (news bool) {
-	if pr.all {
+	if pr.all || pr.at < 0 {
 		return false
 	}
 	if pr.has == nil {
@@ -114,6 +114,9 @@ func (p *Picker) PeerLacks(pr *Peer, i Index) (news bool) {
 func (p *Picker) PeerBitfield(pr *Peer, f *Bitfield) {
 	if f.Len() != p.pieces {
 		panic("piece: the bitfield of another torrent")
+	}
+	if pr.at < 0 {
+		return
 	}
 	p.uncount(pr)
 	pr.all, pr.has = false, nil

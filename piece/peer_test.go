@@ -26,6 +26,13 @@ func TestSeedsAreCountedOnce(t *testing.T) {
 	if d.p.Seeds() != 0 || d.p.Availability(1) != 0 {
 		t.Errorf("after the seed left: %d seeds, availability %d", d.p.Seeds(), d.p.Availability(1))
 	}
+	late := NewBitfield(2)
+	late.Fill()
+	d.p.PeerHas(d.peers[0], 1)
+	d.p.PeerBitfield(d.peers[0], late)
+	if d.p.Seeds() != 0 || d.p.Availability(1) != 0 {
+		t.Error("a peer that left is counted")
+	}
 	if got := d.p.Pick(d.peers[0], 1, nil); len(got) != 0 {
 		t.Errorf("%v picked for a peer that left", got)
 	}
