@@ -110,6 +110,9 @@ func TestHTTPAnswers(t *testing.T) {
 		{"huge intervals", "d8:intervali99999999999999999999e12:min intervali9223372036854775807e5:peers0:e", func(r Response) bool {
 			return r.Interval == 12*time.Hour && r.MinInterval == 12*time.Hour
 		}},
+		{"minimum above the interval", "d8:intervali60e12:min intervali300e5:peers0:e", func(r Response) bool {
+			return r.Interval == 5*time.Minute && r.MinInterval == 5*time.Minute
+		}},
 		{"useless peers", "d8:intervali60e5:peers24:\x01\x02\x03\x04\x00\x00\x00\x00\x00\x00\x00\x01\xff\xff\xff\xff\x00\x01\xe0\x00\x00\x01\x00\x01e", func(r Response) bool { return len(r.Peers) == 0 }},
 		{"half a peer", "d8:intervali60e5:peers8:\x01\x02\x03\x04\x1a\xe1\x01\x02e", func(r Response) bool { return len(r.Peers) == 1 }},
 		{"too many peers", fmt.Sprintf("d8:intervali60e5:peers%d:%se", len(bigPeers), bigPeers), func(r Response) bool { return len(r.Peers) == 2000 }},
@@ -265,6 +268,25 @@ func TestHTTPRedirectIsFollowed(t *testing.T) {
 	}
 	if referer != "" || !strings.Contains(query, "info_hash=") {
 		t.Errorf("referer %q, query %q", referer, query)
+	}
+}
+
+func TestFiveRedirectsAreFollowed(t *testing.T) {
+	for hops, ok := range map[int]bool{5: true, 6: false} {
+		asked := 0
+		u := httpTracker(t, func(w http.ResponseWriter, r *http.Request) {
+			if asked++; asked <= hops {
+				http.Redirect(w, r, "/announce", http.StatusTemporaryRedirect)
+				return
+			}
+			io.WriteString(w, "d8:intervali60e5:peers0:e")
+		})
+		if _, err := testClient(t, Config{}).Announce(t.Context(), Request{URL: u}); (err == nil) != ok {
+			t.Errorf("%d redirects: %v", hops, err)
+		}
+		if asked != 6 {
+			t.Errorf("%d redirects: %d requests, want 6", hops, asked)
+		}
 	}
 }
 
@@ -671,6 +693,30 @@ func TestCancelWhileWaiting(t *testing.T) {
 	close(hold)
 	if err := <-first; err != nil {
 		t.Error(err)
+	}
+}
+
+// A turn that comes at the moment its request is given up goes to the next.
+func TestTurnIsNeverLost(t *testing.T) {
+	g := newGate(1)
+	for range 300 {
+		first, err := g.enter(t.Context(), "h", "e", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if p, err := g.enter(ctx, "h", "e", false); err == nil {
+				g.leave(p, nil, true)
+			}
+		})
+		wg.Go(cancel)
+		wg.Go(func() { g.leave(first, nil, true) })
+		wg.Wait()
+		if len(g.hosts) != 0 {
+			t.Fatal("a turn was taken and not given back")
+		}
 	}
 }
 

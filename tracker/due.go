@@ -14,7 +14,8 @@ const (
 	backoffFirst   = 15 * time.Second // after one failure; doubled with each more
 	backoffRefused = time.Minute      // the same where the tracker refused
 	backoffMax     = time.Hour
-	offFor         = 6 * time.Hour    // before a family that led nowhere is tried again
+	offFirst       = 10 * time.Minute // before a family that led nowhere is tried again; doubled each time
+	offMax         = 6 * time.Hour
 	needMinimum    = 2 * time.Minute  // between announces for want of peers, where the tracker states no minimum
 	userFloor      = 10 * time.Second // between announces that a user asks for
 	userMinimum    = time.Minute      // of a stated minimum interval, what holds a user back
@@ -105,16 +106,13 @@ func (s *Schedule) look(st *state, t time.Duration) (settled bool, wake time.Dur
 
 // due is when the next announce over one family is to be made.
 func (s *Schedule) due(f *famState) time.Duration {
-	switch f.phase {
-	case phaseNew:
-		return max(s.start, f.next)
-	case phaseOK:
-		if s.event(f) != None {
-			return f.tried // events do not wait for an interval
-		}
-		if s.need {
-			return min(f.next, f.last+s.earliest(f))
-		}
+	switch {
+	case f.phase != phaseOK:
+		return f.next
+	case s.event(f) != None:
+		return f.tried // events do not wait for an interval
+	case s.need:
+		return min(f.next, f.last+s.earliest(f))
 	}
 	return f.next
 }
@@ -227,20 +225,21 @@ func (s *Schedule) Failed(now time.Time, id int, err error) {
 		st.disabled = err.Error()
 		return
 	case errors.Is(err, ErrNoFamily):
-		f.phase, f.next, f.err = phaseOff, t+offFor, err.Error()
+		f.phase, f.err, f.fails = phaseOff, err.Error(), f.fails+1
+		f.next = t + s.backoff(offFirst, offMax, f.fails)
 		if !s.unreachable(st) {
 			return
 		}
 		for i := range s.cfg.Families { // the network may be down: nothing is learnt of a single family
 			other := &st.fam[i]
-			other.phase, other.fails = phaseFailed, other.fails+1
-			other.next = t + s.backoff(backoffFirst, other.fails)
+			other.phase = phaseFailed
+			other.next = t + s.backoff(backoffFirst, backoffMax, other.fails)
 		}
 		return
 	}
 	f.phase, f.err = phaseFailed, err.Error()
 	f.fails++
-	f.next = t + s.backoff(backoffFirst, f.fails)
+	f.next = t + s.backoff(backoffFirst, backoffMax, f.fails)
 	if errors.As(err, &refused) {
 		switch {
 		case refused.Never:
@@ -248,7 +247,7 @@ func (s *Schedule) Failed(now time.Time, id int, err error) {
 		case refused.RetryIn > 0:
 			f.next = t + min(max(refused.RetryIn, time.Minute), maxInterval) + s.upTo(time.Minute)
 		default:
-			f.next = max(t+s.backoff(backoffRefused, f.fails), f.last+f.minimum)
+			f.next = max(t+s.backoff(backoffRefused, backoffMax, f.fails), f.last+f.minimum)
 		}
 	}
 }
@@ -264,9 +263,9 @@ func (s *Schedule) unreachable(st *state) bool {
 }
 
 // backoff is the time to wait after some failures in a row: doubling, with a
-// random quarter taken off, up to an hour.
-func (s *Schedule) backoff(first time.Duration, fails int) time.Duration {
-	d := min(first<<min(fails-1, 16), backoffMax)
+// random quarter taken off, up to a limit.
+func (s *Schedule) backoff(first, limit time.Duration, fails int) time.Duration {
+	d := min(first<<min(fails-1, 16), limit)
 	return d - s.upTo(d/4)
 }
 

@@ -18,7 +18,7 @@ var (
 	// ErrNoFamily says that the tracker has no address of the wanted family,
 	// or that this machine has no route for it. It is not the tracker's
 	// failure: the schedule drops that family quietly.
-	ErrNoFamily = errors.New("no address of this family")
+	ErrNoFamily = errors.New("cannot be reached over this address family")
 	// ErrMalformed marks an answer that is not what the protocol allows.
 	ErrMalformed = errors.New("malformed answer")
 	// ErrURL marks a URL that cannot be announced to.
@@ -93,6 +93,8 @@ func explain(err error, waited time.Duration) error {
 		return &plainError{fmt.Sprintf("no answer within %s", waited.Round(time.Second/10)), errors.Join(errNoAnswer, err)}
 	case errors.Is(err, syscall.ECONNREFUSED) && errors.As(err, &op) && op.Addr != nil:
 		return &plainError{"connection refused by " + op.Addr.String(), errors.Join(errNoAnswer, err)}
+	case errors.As(err, &op) && op.Op == "dial":
+		return &plainError{clean([]byte(err.Error())), errors.Join(errNoAnswer, err)}
 	}
 	if full := err.Error(); clean([]byte(full)) != full { // net/http quotes what it could not understand
 		return &plainError{clean([]byte(full)), err}
@@ -108,15 +110,17 @@ func isTimeout(err error) bool {
 // noRoute tells whether err means that this machine cannot send packets of
 // the family at all. The numbers are the Windows Sockets codes, which no
 // other system uses.
-func noRoute(err error) bool {
+func noRoute(f Family, err error) bool {
 	const wsaNoSupport, wsaNotAvail, wsaUnreach = 10047, 10049, 10051
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
 		return false
 	}
 	switch errno {
-	case syscall.ENETUNREACH, syscall.EAFNOSUPPORT, syscall.EADDRNOTAVAIL, wsaNoSupport, wsaNotAvail, wsaUnreach:
-		return true
+	case syscall.ENETUNREACH, syscall.EAFNOSUPPORT, wsaNoSupport, wsaUnreach:
+		return f != Any
+	case syscall.EADDRNOTAVAIL, wsaNotAvail:
+		return f == IPv6 // of IPv4 there is always an address: all its ports are taken, for now
 	}
 	return false
 }

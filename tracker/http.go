@@ -145,12 +145,12 @@ func (c *Client) dialHost(ctx context.Context, f Family, host, port string) (net
 		if err == nil {
 			return conn, nil
 		}
-		if firstErr == nil || noRoute(firstErr) {
+		if firstErr == nil || noRoute(f, firstErr) {
 			firstErr = err
 		}
 	}
 	c.resolver.forget(host)
-	if f != Any && noRoute(firstErr) {
+	if noRoute(f, firstErr) {
 		return nil, fmt.Errorf("%w: %w", ErrNoFamily, firstErr)
 	}
 	return nil, firstErr

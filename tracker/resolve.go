@@ -64,7 +64,7 @@ func (r *resolver) addrs(ctx context.Context, host string, f Family) ([]netip.Ad
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("%w: %s has none for %s", ErrNoFamily, host, f)
+		return nil, fmt.Errorf("%w: %s has no %s address", ErrNoFamily, host, f)
 	}
 	return out, nil
 }

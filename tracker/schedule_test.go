@@ -286,13 +286,66 @@ func TestBackoffIsBounded(t *testing.T) {
 		w.s.Failed(w.now, as[0].ID, errDown)
 		_, w.now = w.s.Due(w.now)
 	}
-	want := 15 * time.Second
+	want, early := 15*time.Second, 0
 	for i := 1; i < len(at); i++ {
 		gap := at[i] - at[i-1]
+		if gap < want {
+			early++
+		}
 		if gap > want || gap < want*3/4 {
 			t.Errorf("wait %d = %v, want %v less up to a quarter", i, gap, want)
 		}
 		want = min(want*2, time.Hour)
+	}
+	if early < 15 {
+		t.Errorf("%d of 19 waits have something random taken off", early)
+	}
+}
+
+func TestRefusalDoesNotShortenTheMinimum(t *testing.T) {
+	w := newWorld(t, tiers("a"), ScheduleConfig{})
+	w.reply = func(a Announce) (Response, error) {
+		if a.Event == Completed {
+			return Response{}, &FailureError{Reason: "too often"}
+		}
+		return Response{Interval: time.Hour, MinInterval: 20 * time.Minute}, nil
+	}
+	w.s.Start(w.now)
+	w.run(time.Minute)
+	w.s.Completed(w.now)
+	w.run(18 * time.Minute)
+	w.want("0s a started", "1m0s a completed")
+	w.run(2 * time.Minute)
+	w.want("20m0s a completed")
+}
+
+func TestSpreadDelaysTheFirstAnnounceOnly(t *testing.T) {
+	w := newWorld(t, tiers("a"), ScheduleConfig{Spread: time.Hour})
+	w.s.Start(w.now)
+	_, next := w.s.Due(w.now)
+	if wait := next.Sub(w.now); wait <= time.Second || wait > time.Hour {
+		t.Fatalf("first announce after %v", wait)
+	}
+	if v := w.s.View()[0]; !v.Next.Equal(next) || v.Status != StatusIdle {
+		t.Errorf("view before the first announce: %+v", v)
+	}
+	w.run(next.Sub(w.now) - 1)
+	w.want()
+	w.run(time.Second)
+	if len(w.log) != 1 {
+		t.Errorf("at the deadline: %q", w.log)
+	}
+	w.s.Stop(w.now)
+	w.log = nil
+	w.s.Start(w.now) // again: spread again
+	as, again := w.s.Due(w.now)
+	if len(as) != 0 || !again.After(w.now) {
+		t.Errorf("second start: %v at once", as)
+	}
+	w.s.Reannounce(w.now)
+	w.run(time.Second)
+	if len(w.log) != 1 {
+		t.Errorf("a user does not wait for the spread: %q", w.log)
 	}
 }
 
@@ -387,8 +440,18 @@ func TestFamilies(t *testing.T) {
 			return Response{Interval: time.Hour}, nil
 		}
 		w.s.Start(w.now)
-		w.run(50 * time.Minute)
+		w.run(7 * time.Minute)
 		w.want("0s a started IPv4", "0s a started IPv6")
+		w.run(24 * time.Hour)
+		tries := 0
+		for _, line := range w.log {
+			if strings.HasSuffix(line, "IPv6") {
+				tries++
+			}
+		}
+		if tries < 6 || tries > 11 {
+			t.Errorf("IPv6 was tried %d times in a day", tries)
+		}
 		if v := w.s.View()[0]; v.Status != StatusWorking || v.Error != "" {
 			t.Errorf("view = %+v", v)
 		}

@@ -111,7 +111,7 @@ func isStale(err error) bool {
 }
 
 func familyError(f Family, err error) error {
-	if f != Any && noRoute(err) {
+	if noRoute(f, err) {
 		return fmt.Errorf("%w: %w", ErrNoFamily, err)
 	}
 	return err

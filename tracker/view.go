@@ -63,7 +63,7 @@ func (s *Schedule) nextOf(st *state) time.Duration {
 	next := never
 	for i := range s.cfg.Families {
 		if f := &st.fam[i]; st.disabled == "" && !f.flying && f.phase != phaseOff {
-			next = min(next, max(s.due(f), s.clock))
+			next = min(next, max(s.due(f), s.start, s.clock))
 		}
 	}
 	return next

@@ -98,6 +98,7 @@ func TestEvents(t *testing.T) {
 		t.Errorf("a seed is sent %q, want the leecher alone", got)
 	}
 	get(t, s, "9.9.9.9:5", query(hash, 1, "&left=0&event=stopped"))
+	get(t, s, "1.2.3.4:5", strings.Replace(query(hash, 1, "&left=0&event=stopped"), "-XX", "-YY", 1)) // not its own
 	counts("2 1 1")
 	get(t, s, "1.2.3.4:5", query(hash, 1, "&left=0&event=stopped"))
 	get(t, s, "1.2.3.4:5", query(hash, 2, "&left=0&event=stopped"))
