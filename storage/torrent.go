@@ -224,17 +224,17 @@ func (t *Torrent) path(file int) string {
 // never there.
 func (t *Torrent) openAny(file int, write bool) (*os.File, error) {
 	rel := t.path(file)
-	// Looked up first: another worker may make the file meanwhile.
-	mayMake := write && t.flag(file).Load()&flagSeen == 0
-	f, err := t.tree.openFile(rel, write)
-	for try := 0; mayMake && try < 3 && errors.Is(err, fs.ErrNotExist); try++ {
+	var f *os.File
+	err := fs.ErrExist
+	if write && t.flag(file).Load()&flagSeen == 0 {
 		perm := os.FileMode(0o666)
 		if file != partsFile && t.info.Files[file].Executable {
 			perm = 0o777
 		}
-		if f, err = t.tree.makeFile(rel, perm); errors.Is(err, fs.ErrExist) {
-			f, err = t.tree.openFile(rel, write) // made by another worker meanwhile
-		}
+		f, err = t.tree.makeFile(rel, perm)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		f, err = t.tree.openFile(rel, write)
 	}
 	if err != nil {
 		return nil, err

@@ -115,8 +115,8 @@ func (d *tree) touched(rel string) {
 }
 
 // in runs f in the directory that holds rel, with the last component of rel.
-// mk makes directories that are missing. A directory kept open from before may
-// have been replaced, so an error is believed only from a fresh one.
+// mk makes directories that are missing, one that was deleted while it was
+// kept open included.
 func (d *tree) in(op, rel string, mk bool, f func(dir *os.Root, base string) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -126,7 +126,7 @@ func (d *tree) in(op, rel string, mk bool, f func(dir *os.Root, base string) err
 	cached := d.sub
 	dir, base, err := d.parent(rel, mk)
 	if err == nil {
-		if err = f(dir, base); err != nil && dir == cached {
+		if err = f(dir, base); mk && dir == cached && errors.Is(err, fs.ErrNotExist) {
 			d.dropSub()
 			if dir, base, err = d.parent(rel, mk); err == nil {
 				err = f(dir, base)
