@@ -1,0 +1,386 @@
+package addrbook
+
+import (
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+)
+
+// Config holds the settings of a Book. The zero value is valid.
+type Config struct {
+	Max         int           // addresses to remember; 0 means 2,000
+	MaxBans     int           // banned IP addresses to remember, the oldest is forgotten; 0 means 1,000
+	MaxPerHost  int           // addresses of one IPv4 address or IPv6 /64, loopback excepted; 0 means 32
+	MaxFailures int           // failed tries in a row after which an address is given up, at most 100; 0 means 6
+	Backoff     time.Duration // wait after the first failure, doubled by every other; 0 means 15 s
+	MaxBackoff  time.Duration // longest wait; 0 means 1 h
+	Reconnect   time.Duration // wait after the loss of a connection that had lasted; 0 means 5 s
+	Proven      time.Duration // how long a connection must last not to count as a failure; 0 means 30 s
+}
+
+func (c Config) withDefaults() Config {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	num := func(n *int, v int) {
+		if *n <= 0 {
+			*n = v
+		}
+	}
+	num(&c.Max, 2000)
+	num(&c.MaxBans, 1000)
+	num(&c.MaxPerHost, 32)
+	num(&c.MaxFailures, 6)
+	c.MaxFailures = min(c.MaxFailures, 100)
+	def(&c.Backoff, 15*time.Second)
+	def(&c.MaxBackoff, time.Hour)
+	def(&c.Reconnect, 5*time.Second)
+	def(&c.Proven, 30*time.Second)
+	return c
+}
+
+// Never is the wait that Next returns when time alone will not bring an
+// address to dial.
+const Never = time.Duration(math.MaxInt64)
+
+// SourceUser is the source of addresses that a person gave. They are tried
+// first, and at once, also if they failed before.
+const SourceUser = "user"
+
+// Reason says why a dial or a connection ended.
+type Reason uint8
+
+// The reasons. Each says what becomes of the address.
+const (
+	Lost      Reason = iota // closed, reset or timed out, or never came about: tried again later
+	Misbehave               // spoke nonsense, or of another torrent: tried again much later
+	Useless                 // neither has what the other wants, for they are seeds both: tried again when we lack pieces
+	Self                    // it was ourselves: never again
+	Duplicate               // the peer is connected through another address: forgotten
+)
+
+// state of an entry.
+type state uint8
+
+const (
+	idle    state = iota // in ready or waiting, unless it is a seed that we do not need
+	dead                 // failed too often
+	dialing              // handed out by Next
+	connected
+)
+
+// entry is what is known of one address.
+type entry struct {
+	addr     netip.AddrPort
+	prio     uint32 // BEP 40
+	seq      uint64 // order of arrival, the last tie-break
+	retry    time.Time
+	since    time.Time // when it was connected, or when it failed last
+	state    state
+	failures uint8
+	user     bool
+	seed     bool
+	source   string
+	at       [slots]int
+}
+
+// Book is the known addresses of one torrent.
+type Book struct {
+	cfg      Config
+	rng      *rand.Rand
+	entries  map[netip.AddrPort]*entry
+	hosts    map[netip.Addr]int // entries of each subnet
+	ready    heap               // may be dialled now, best first
+	waiting  heap               // may be dialled later, soonest first
+	evict    heap               // neither connected nor being dialled, worst first
+	external [2]netip.AddrPort  // ours, as others see it: IPv4, IPv6
+	self     []netip.AddrPort   // found to be ours by dialling them
+	bans     map[netip.Addr]struct{}
+	banOrder []netip.Addr // a ring once it is full
+	banNext  int
+	seeding  bool
+	seq      uint64
+	salt     uint64 // for an order while our own address is unknown
+}
+
+// New returns an empty book.
+func New(cfg Config, rng *rand.Rand) *Book {
+	return &Book{
+		cfg:     cfg.withDefaults(),
+		rng:     rng,
+		entries: make(map[netip.AddrPort]*entry),
+		hosts:   make(map[netip.Addr]int),
+		ready:   heap{slot: inQueue, less: better},
+		waiting: heap{slot: inQueue, less: sooner},
+		evict:   heap{slot: inEvict, less: worse},
+		bans:    make(map[netip.Addr]struct{}),
+		salt:    rng.Uint64(),
+	}
+}
+
+// better orders the addresses that may be dialled.
+func better(a, b *entry) bool {
+	switch {
+	case a.user != b.user:
+		return a.user
+	case a.failures != b.failures:
+		return a.failures < b.failures
+	case a.prio != b.prio:
+		return a.prio > b.prio
+	}
+	return a.seq < b.seq
+}
+
+func sooner(a, b *entry) bool {
+	if !a.retry.Equal(b.retry) {
+		return a.retry.Before(b.retry)
+	}
+	return a.seq < b.seq
+}
+
+// worse orders the addresses for eviction.
+func worse(a, b *entry) bool {
+	if (a.state == dead) != (b.state == dead) {
+		return a.state == dead
+	}
+	return better(b, a)
+}
+
+// Add tells of an address, which came from src, and reports whether it is
+// new. Addresses that nobody can be at, our own and banned ones are refused.
+// One that was given up gets another try if that is MaxBackoff ago.
+func (b *Book) Add(addr netip.AddrPort, src string, now time.Time) bool {
+	addr = normal(addr)
+	if !b.acceptable(addr) {
+		return false
+	}
+	user := src == SourceUser
+	if e := b.entries[addr]; e != nil {
+		b.again(e, user, now)
+		return false
+	}
+	e := b.newEntry(addr, src)
+	if !b.insert(e) {
+		return false
+	}
+	b.enqueue(e, now)
+	return true
+}
+
+func (b *Book) newEntry(addr netip.AddrPort, src string) *entry {
+	b.seq++
+	e := &entry{addr: addr, source: src, user: src == SourceUser, seq: b.seq}
+	e.prio = b.priority(addr)
+	return e
+}
+
+// again handles an address that is known already.
+func (b *Book) again(e *entry, user bool, now time.Time) {
+	if e.state == dialing || e.state == connected {
+		e.user = e.user || user
+		return
+	}
+	revive := e.state == dead && now.Sub(e.since) >= b.cfg.MaxBackoff
+	if !user && !revive {
+		return
+	}
+	b.dequeue(e)
+	e.state, e.retry = idle, time.Time{}
+	if user {
+		e.user, e.failures, e.seed = true, 0, false
+	} else {
+		e.failures = uint8(b.cfg.MaxFailures - 1) // one more failure and it is dead again
+	}
+	b.enqueue(e, now)
+}
+
+// insert tells whether e may come in. It evicts the worst of the others if
+// that is needed.
+func (b *Book) insert(e *entry) bool {
+	net := subnet(e.addr.Addr())
+	if !e.user && b.hosts[net] >= b.cfg.MaxPerHost && !net.IsLoopback() {
+		return false
+	}
+	if len(b.entries) >= b.cfg.Max {
+		worst := b.evict.first()
+		if worst == nil || !worse(worst, e) {
+			return false
+		}
+		b.forget(worst)
+	}
+	b.entries[e.addr] = e
+	b.hosts[net]++
+	return true
+}
+
+// enqueue puts an idle or dead entry where it belongs.
+func (b *Book) enqueue(e *entry, now time.Time) {
+	b.evict.push(e)
+	switch {
+	case e.state == dead, e.seed && b.seeding:
+	case e.retry.After(now):
+		b.waiting.push(e)
+	default:
+		b.ready.push(e)
+	}
+}
+
+// dequeue takes an entry out of all heaps.
+func (b *Book) dequeue(e *entry) {
+	b.ready.remove(e)
+	b.waiting.remove(e)
+	b.evict.remove(e)
+}
+
+func (b *Book) forget(e *entry) {
+	b.dequeue(e)
+	delete(b.entries, e.addr)
+	net := subnet(e.addr.Addr())
+	if b.hosts[net]--; b.hosts[net] <= 0 {
+		delete(b.hosts, net)
+	}
+}
+
+// Next hands out the best address to dial. It is then being dialled: exactly
+// one of Connected and Failed must follow. If there is none now, wait says
+// when to ask again, provided that nothing else changes: Never if time makes
+// no difference. external is our own address as others see it, with the port
+// that we listen on; the zero value leaves what was known (see SetExternal).
+func (b *Book) Next(now time.Time, external netip.AddrPort) (addr netip.AddrPort, ok bool, wait time.Duration) {
+	if external.IsValid() {
+		b.SetExternal(external)
+	}
+	for e := b.waiting.first(); e != nil && !e.retry.After(now); e = b.waiting.first() {
+		b.waiting.remove(e)
+		b.ready.push(e)
+	}
+	if e := b.ready.first(); e != nil {
+		b.dequeue(e)
+		e.state = dialing
+		return e.addr, true, 0
+	}
+	if e := b.waiting.first(); e != nil {
+		return netip.AddrPort{}, false, e.retry.Sub(now)
+	}
+	return netip.AddrPort{}, false, Never
+}
+
+// Dialling tells that an address is being dialled that did not come from
+// Next. It does nothing for one that did.
+func (b *Book) Dialling(addr netip.AddrPort) {
+	if e := b.entry(addr); e != nil && e.state != connected {
+		b.dequeue(e)
+		e.state = dialing
+	}
+}
+
+// Connected tells that there is a connection with addr, at which the peer
+// listens. An incoming connection counts too, once it is known where its peer
+// listens.
+func (b *Book) Connected(addr netip.AddrPort, now time.Time) {
+	if e := b.entry(addr); e != nil {
+		b.dequeue(e)
+		e.state, e.since = connected, now
+	}
+}
+
+// entry is the entry of addr, which is made if there is none. It is nil for
+// an address that the book refuses or has no room for.
+func (b *Book) entry(addr netip.AddrPort) *entry {
+	addr = normal(addr)
+	if e := b.entries[addr]; e != nil {
+		return e
+	}
+	if !b.acceptable(addr) {
+		return nil
+	}
+	e := b.newEntry(addr, "")
+	if !b.insert(e) {
+		return nil
+	}
+	return e
+}
+
+// Failed tells that dialling addr came to nothing, the BitTorrent handshake
+// included.
+func (b *Book) Failed(addr netip.AddrPort, why Reason, now time.Time) {
+	e := b.entries[normal(addr)]
+	if e == nil {
+		return
+	}
+	b.ended(e, why, now, false)
+}
+
+// Disconnected tells that the connection with addr has ended.
+func (b *Book) Disconnected(addr netip.AddrPort, why Reason, now time.Time) {
+	e := b.entries[normal(addr)]
+	if e == nil {
+		return
+	}
+	proven := e.state == connected && now.Sub(e.since) >= b.cfg.Proven
+	b.ended(e, why, now, proven)
+}
+
+// ended decides what becomes of an address after a dial or a connection.
+func (b *Book) ended(e *entry, why Reason, now time.Time, proven bool) {
+	b.dequeue(e)
+	switch why {
+	case Self:
+		b.forget(e)
+		if b.self = append(b.self, e.addr); len(b.self) > 16 {
+			b.self = b.self[1:]
+		}
+		return
+	case Duplicate:
+		b.forget(e)
+		return
+	case Useless:
+		e.seed = true
+		e.failures = 0
+		e.retry = now.Add(b.jitter(b.cfg.MaxBackoff / 4))
+	case Misbehave:
+		e.failures++
+		e.retry = now.Add(b.jitter(b.cfg.MaxBackoff))
+	default:
+		if proven {
+			e.failures = 0
+			e.retry = now.Add(b.jitter(b.cfg.Reconnect))
+			break
+		}
+		wait := min(b.cfg.Backoff<<min(e.failures, 20), b.cfg.MaxBackoff)
+		if wait <= 0 { // the shift overflowed
+			wait = b.cfg.MaxBackoff
+		}
+		e.failures++
+		e.retry = now.Add(b.jitter(wait))
+	}
+	e.since = now
+	e.state = idle
+	if int(e.failures) >= b.cfg.MaxFailures {
+		e.state, e.user = dead, false
+	}
+	b.enqueue(e, now)
+}
+
+// jitter is d, more or less a quarter.
+func (b *Book) jitter(d time.Duration) time.Duration {
+	if d < 4 {
+		return d
+	}
+	return d - d/4 + time.Duration(b.rng.Int64N(int64(d/2)))
+}
+
+// Len is the number of addresses known.
+func (b *Book) Len() int { return len(b.entries) }
+
+// Source says where addr came from first; it is "" for one that is unknown or
+// that came by itself.
+func (b *Book) Source(addr netip.AddrPort) string {
+	if e := b.entries[normal(addr)]; e != nil {
+		return e.source
+	}
+	return ""
+}

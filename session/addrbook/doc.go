@@ -1,0 +1,11 @@
+// Package addrbook keeps the known addresses of one torrent's peers and says
+// which one to dial next.
+//
+// Addresses are tried in the order of BEP 40, so that nobody can fill a swarm
+// by being everywhere first. One that fails waits, longer every time, and is
+// given up after a number of tries until somebody names it again. The book is
+// bounded: when it is full, the worst address makes room.
+//
+// It is pure: no socket, no goroutine, no clock. The same calls with the same
+// random source give the same answers. A Book is not safe for concurrent use.
+package addrbook
