@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"btd/api/client"
 	"btd/metainfo"
@@ -61,9 +62,9 @@ func asError(err error) *client.Error {
 	case errors.Is(err, session.ErrNotFound):
 		return fail(client.CodeNotFound, "%v", err)
 	case errors.Is(err, metainfo.ErrUnsupported):
-		return fail(client.CodeNotSupported, "%v", err)
+		return fail(client.CodeNotSupported, "%s", reason(err))
 	case errors.Is(err, session.ErrInvalid), errors.Is(err, metainfo.ErrMalformed):
-		return fail(client.CodeInvalid, "%v", err)
+		return fail(client.CodeInvalid, "%s", reason(err))
 	case errors.Is(err, session.ErrExists):
 		return fail(client.CodeConflict, "%v", err)
 	case errors.Is(err, session.ErrClosed):
@@ -72,6 +73,11 @@ func asError(err error) *client.Error {
 		return fail(client.CodeTimeout, "given up: %v", err)
 	}
 	return fail(client.CodeInternal, "%v", err)
+}
+
+// reason leaves out what the code says already.
+func reason(err error) string {
+	return strings.TrimPrefix(err.Error(), session.ErrInvalid.Error()+": ")
 }
 
 func writeError(w http.ResponseWriter, e *client.Error) {

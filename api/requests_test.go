@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -138,21 +139,24 @@ func TestEngineErrorsBecomeCodes(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
 		code int
+		says string
 	}{
-		{fmt.Errorf("start: %w", session.ErrNotFound), 404},
-		{fmt.Errorf("start: %w: x", session.ErrInvalid), 400},
-		{fmt.Errorf("x: %w", metainfo.ErrMalformed), 400},
-		{fmt.Errorf("x: %w", metainfo.ErrUnsupported), 501},
-		{session.ErrExists, 409},
-		{session.ErrClosed, 503},
-		{fmt.Errorf("disk on fire"), 500},
+		{fmt.Errorf("start: %w", session.ErrNotFound), 404, `"start: no such torrent"`},
+		{fmt.Errorf("%w: file 9", session.ErrInvalid), 400, `"file 9"`},
+		{fmt.Errorf("%w: %w", session.ErrInvalid, metainfo.ErrMalformed), 400, `"metainfo: malformed torrent"`},
+		{fmt.Errorf("x: %w", metainfo.ErrMalformed), 400, ""},
+		{fmt.Errorf("%w: %w", session.ErrInvalid, metainfo.ErrUnsupported), 501, `"metainfo: unsupported torrent"`},
+		{session.ErrExists, 409, ""},
+		{session.ErrClosed, 503, "stopping"},
+		{context.DeadlineExceeded, 504, "given up"},
+		{fmt.Errorf("disk on fire"), 500, "disk on fire"},
 	} {
 		f := newFake(1)
 		f.err = tt.err
 		p := serve(t, f, func(c *Config) { c.TCP = "" })
 		code, body := p.do(t, "POST", "/v1/torrents/"+hashOf(0).String()+"/start", "", "")
-		if code != tt.code {
-			t.Errorf("%v: %d %s, want %d", tt.err, code, body, tt.code)
+		if code != tt.code || !strings.Contains(body, tt.says) {
+			t.Errorf("%v: %d %s, want %d with %s", tt.err, code, body, tt.code, tt.says)
 		}
 		p.stop()
 	}

@@ -132,7 +132,7 @@ func checkQuery(raw string, known []string) error {
 
 // refuseBody is for requests that have no body; they may run for long.
 func refuseBody(w http.ResponseWriter, r *http.Request) error {
-	if r.ContentLength > 0 {
+	if r.ContentLength != 0 { // -1 is a body of unknown length
 		return invalid("this request takes no body")
 	}
 	noDeadline(w)

@@ -75,6 +75,7 @@ func TestDefaultPaths(t *testing.T) {
 		{"relative state", "linux", "/home/x/.local/state/btd/btd.sock", "/home/x/.local/state/btd", map[string]string{"HOME": "/home/x", "XDG_STATE_HOME": "s"}},
 		{"systemd", "linux", "/run/btd/btd.sock", "/var/lib/btd", map[string]string{"RUNTIME_DIRECTORY": "/run/btd:/run/more", "STATE_DIRECTORY": "/var/lib/btd", "HOME": "/root"}},
 		{"mac", "darwin", "/Users/x/Library/Application Support/btd/btd.sock", "/Users/x/Library/Application Support/btd", map[string]string{"HOME": "/Users/x"}},
+		{"nowhere", "linux", "", "", nil},
 		{"windows", "windows", "/C/Local/btd/btd.sock", "/C/Local/btd", map[string]string{"LocalAppData": "/C/Local"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -17,6 +17,8 @@ const tokenName = "api-token"
 //	$XDG_RUNTIME_DIR/btd/btd.sock, else
 //	$RUNTIME_DIRECTORY/btd.sock (set by systemd), else
 //	btd.sock in StateDir.
+//
+// It is empty where StateDir is and is needed.
 func DefaultSocket() string { return defaultSocket(runtime.GOOS, os.Getenv) }
 
 // StateDir is the directory of the daemon's state unless it is told
@@ -37,7 +39,11 @@ func defaultSocket(goos string, getenv func(string) string) string {
 	if dir := first(getenv("RUNTIME_DIRECTORY"), goos); dir != "" {
 		return filepath.Join(dir, "btd.sock")
 	}
-	return filepath.Join(stateDir(goos, getenv), "btd.sock")
+	dir := stateDir(goos, getenv)
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, "btd.sock")
 }
 
 func stateDir(goos string, getenv func(string) string) string {
@@ -76,8 +82,9 @@ func first(list, goos string) string {
 	return dir
 }
 
-// DefaultTokenFile is where the daemon keeps the token of its TCP address.
-func DefaultTokenFile() string { return filepath.Join(StateDir(), tokenName) }
+// TokenFile is where a daemon with the given state directory keeps the token
+// of its TCP address.
+func TokenFile(stateDir string) string { return filepath.Join(stateDir, tokenName) }
 
 // ReadToken reads a token file.
 func ReadToken(path string) (string, error) {

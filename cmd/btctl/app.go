@@ -30,6 +30,7 @@ type app struct {
 	json    bool
 	timeout time.Duration
 
+	patient bool // the daemon may take its time
 	started bool // the command line was understood
 	daemon  *client.Client
 }
@@ -139,7 +140,10 @@ func (a *app) connect() (*client.Client, error) {
 		return a.daemon, nil
 	}
 	cfg := client.Config{Address: a.api, Token: a.token, Timeout: a.timeout}
-	if cfg.Timeout == 0 {
+	switch {
+	case cfg.Timeout == 0 && a.patient:
+		cfg.Timeout = -1
+	case cfg.Timeout == 0:
 		cfg.Timeout = defaultTimeout
 	}
 	if cfg.Address == "" {
@@ -147,6 +151,9 @@ func (a *app) connect() (*client.Client, error) {
 	}
 	if cfg.Address == "" {
 		cfg.Address = client.DefaultSocket()
+	}
+	if cfg.Address == "" {
+		return nil, usagef("no home directory to look for btd's socket in: say where btd listens with --api")
 	}
 	network, address, err := client.ParseAddress(cfg.Address)
 	if err != nil {
@@ -172,7 +179,7 @@ func (a *app) findToken(address string) string {
 	if ip := net.ParseIP(host); !strings.EqualFold(host, "localhost") && !ip.IsLoopback() {
 		return ""
 	}
-	token, err := client.ReadToken(client.DefaultTokenFile())
+	token, err := client.ReadToken(client.TokenFile(client.StateDir()))
 	if err != nil {
 		return "" // the daemon's answer will say that one is needed
 	}

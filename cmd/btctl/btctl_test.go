@@ -351,6 +351,50 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+func TestWatchGoesOnAfterALostConnection(t *testing.T) {
+	d := newDaemon(t)
+	go func() {
+		d.then <- progress(1, 0.5, "downloading")
+		d.cut <- struct{}{}
+		d.then <- client.Event{Seq: 2, Kind: client.EventWarning, ID: idA, Message: "tracker \x1b says no"}
+		d.then <- client.Event{Seq: 3, Kind: client.EventWarning, ID: idB, Message: "of another"}
+		d.then <- progress(4, 1, "seeding")
+	}()
+	w := world{env: map[string]string{"BTD_API": d.socket}, patience: 3}
+	r := w.run("watch", "aa1", "--until-complete", "--interval", "0s")
+	if r.code != 0 || !strings.Contains(r.out, "seeding 100%") {
+		t.Errorf("got %v", r)
+	}
+	for text, want := range map[string]bool{"lost, trying again": true, "Debian 12: tracker · says no": true, "of another": false} {
+		if strings.Contains(r.err, text) != want {
+			t.Errorf("stderr has %q: %t, want %t\n%v", text, !want, want, r)
+		}
+	}
+}
+
+func TestWatchLeavesOutWhatDoesNothing(t *testing.T) {
+	d := newDaemon(t)
+	d.stream = []client.Event{progress(1, 1, "seeding"), {Seq: 2, Kind: client.EventRemoved, ID: idC}}
+	close(d.then) // the daemon stops
+	r := d.run("watch")
+	if r.code != exitNoDaemon {
+		t.Errorf("exit %d, want %d", r.code, exitNoDaemon)
+	}
+	if !strings.Contains(r.out, "Debian 12: downloading") || !strings.Contains(r.out, "Debian 12: seeding") ||
+		!strings.Contains(r.out, "(disk full)") || strings.Contains(r.out, "handbook") {
+		t.Errorf("got %v", r)
+	}
+}
+
+func TestRemovingMayTakeLong(t *testing.T) {
+	a := &app{getenv: func(string) string { return "/s" }}
+	root := a.root()
+	root.SetArgs([]string{"rm", "x"})
+	if err := root.Execute(); err == nil || !a.patient {
+		t.Errorf("patient %t, %v", a.patient, err)
+	}
+}
+
 func TestToken(t *testing.T) {
 	var got string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -96,6 +96,7 @@ func (a *app) rmCmd() *cobra.Command {
 	data := f.Bool("data", false, "delete the data too")
 	yes := f.BoolP("yes", "y", false, "do not ask")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		a.patient = true // deleting takes as long as it takes
 		list, err := a.chosen(cmd.Context(), args, *all)
 		if err != nil || len(list) == 0 {
 			return err

@@ -24,6 +24,7 @@ type daemon struct {
 	answers map[string]any // "GET /path" -> value, or error
 	stream  []client.Event // what /v1/events sends before it waits
 	then    chan client.Event
+	cut     chan struct{} // each value ends the stream once
 
 	mu   sync.Mutex
 	seen []string // changes that were asked for, with their bodies
@@ -57,7 +58,7 @@ func someTorrents() []client.Torrent {
 
 func newDaemon(t *testing.T) *daemon {
 	t.Helper()
-	d := &daemon{t: t, socket: filepath.Join(t.TempDir(), "s"), answers: map[string]any{}, then: make(chan client.Event)}
+	d := &daemon{t: t, socket: filepath.Join(t.TempDir(), "s"), answers: map[string]any{}, then: make(chan client.Event), cut: make(chan struct{})}
 	d.answers["GET /v1/torrents"] = client.TorrentList{Torrents: someTorrents()}
 	l, err := net.Listen("unix", d.socket)
 	if err != nil {
@@ -146,6 +147,8 @@ func (d *daemon) serveEvents(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 			send(e)
+		case <-d.cut:
+			return
 		case <-r.Context().Done():
 			return
 		}
@@ -170,10 +173,11 @@ func (r result) String() string {
 
 // world is what a run of the program sees.
 type world struct {
-	env   map[string]string
-	stdin string
-	tty   bool
-	ctx   context.Context
+	env      map[string]string
+	stdin    string
+	tty      bool
+	ctx      context.Context
+	patience int
 }
 
 func (w world) run(args ...string) result {
@@ -183,7 +187,7 @@ func (w world) run(args ...string) result {
 		getenv: func(k string) string { return w.env[k] },
 		inTTY:  w.tty, outTTY: w.tty, errTTY: w.tty,
 		size:     func() (int, int) { return 80, 24 },
-		patience: 0,
+		patience: w.patience,
 	}
 	ctx := w.ctx
 	if ctx == nil {
