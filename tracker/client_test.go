@@ -18,6 +18,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -698,26 +699,38 @@ func TestCancelWhileWaiting(t *testing.T) {
 
 // A turn that comes at the moment its request is given up goes to the next.
 func TestTurnIsNeverLost(t *testing.T) {
-	g := newGate(1)
-	for range 300 {
-		first, err := g.enter(t.Context(), "h", "e", false)
-		if err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1)
+		if _, err := g.enter(t.Context(), "h", "e", false); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			if p, err := g.enter(ctx, "h", "e", false); err == nil {
+		results := make(chan error, 2)
+		go func() {
+			_, err := g.enter(ctx, "h", "e", true)
+			results <- err
+		}()
+		go func() {
+			p, err := g.enter(t.Context(), "h", "e", false)
+			if err == nil {
 				g.leave(p, nil, true)
 			}
-		})
-		wg.Go(cancel)
-		wg.Go(func() { g.leave(first, nil, true) })
-		wg.Wait()
-		if len(g.hosts) != 0 {
-			t.Fatal("a turn was taken and not given back")
+			results <- err
+		}()
+		synctest.Wait()
+		g.mu.Lock()
+		cancel()                     // the urgent one goes away,
+		g.release("h", g.hosts["h"]) // but before it can say so it is its turn
+		g.mu.Unlock()
+		first, second := <-results, <-results
+		if !errors.Is(errors.Join(first, second), context.Canceled) || first != nil && second != nil {
+			t.Errorf("results: %v, %v", first, second)
 		}
-	}
+		synctest.Wait()
+		if len(g.hosts) != 0 {
+			t.Error("a turn was taken and not given back")
+		}
+	})
 }
 
 func TestCloseEndsEverything(t *testing.T) {

@@ -31,6 +31,7 @@ func TestSilentSwarmsAreForgotten(t *testing.T) {
 	}
 	enter(0, 2)
 	now = now.Add(59 * time.Minute)
+	enter(7, 1) // nothing in it is old, and it is the first in line
 	enter(0, 3)
 	now = now.Add(2 * time.Minute)
 	if _, leechers, _ := st.current([20]byte{0}, now).counts(); leechers != 1 {
