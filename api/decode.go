@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"btd/api/client"
 	"btd/session"
@@ -66,7 +68,10 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) error 
 
 // decodeJSON accepts exactly one JSON value with no field that v lacks.
 func decodeJSON(b []byte, v any) error {
-	dec := json.NewDecoder(strings.NewReader(string(b)))
+	if !utf8.Valid(b) { // encoding/json would put other characters there, in paths too
+		return invalid("the body is not UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
 		return jsonError(err)

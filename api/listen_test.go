@@ -179,3 +179,18 @@ func TestTokensThatAreRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestServeReportsAListenerThatFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	s := New(socketConfig(path))
+	if err := s.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	s.listen[0].Listener.Close()
+	if err := s.Serve(context.Background()); err == nil || !strings.Contains(err.Error(), "serve on "+path) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+}

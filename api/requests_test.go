@@ -69,6 +69,7 @@ func TestRequests(t *testing.T) {
 		{"patch with more behind", "PATCH", one, jsonType, `{} {}`, 400, "something follows", ""},
 		{"patch cut short", "PATCH", one, jsonType, `{"sequential":`, 400, "ends early", ""},
 		{"patch malformed", "PATCH", one, jsonType, `{sequential}`, 400, "malformed JSON at byte 2", ""},
+		{"patch in latin-1", "PATCH", one, jsonType, "{\"\xe9\":1}", 400, "not UTF-8", ""},
 		{"patch empty", "PATCH", one, jsonType, ``, 400, "empty", ""},
 		{"patch without a type", "PATCH", one, "", `{}`, 415, "application/json", ""},
 		{"patch too large", "PATCH", one, jsonType, `{"x":"` + strings.Repeat("x", maxBody) + `"}`, 413, "too_large", ""},

@@ -2,10 +2,16 @@ package client
 
 import (
 	"bufio"
+	"context"
 	"errors"
+	"io"
+	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestMatch(t *testing.T) {
@@ -109,6 +115,35 @@ func TestReadEvent(t *testing.T) {
 	if _, err := readEvent(long); err == nil {
 		t.Error("a line without end was read")
 	}
+}
+
+// TestEventsOfASilentDaemon runs in virtual time over a pipe.
+func TestEventsOfASilentDaemon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := New(Config{Address: "/unused"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var daemons []net.Conn
+		c.http.Transport = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			daemons = append(daemons, theirs)
+			go func() { _, _ = io.Copy(io.Discard, theirs) }()
+			go func() { _, _ = io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n: hello\n\n") }()
+			return ours, nil
+		}}
+		began := time.Now()
+		for e, err := range c.Events(t.Context(), 7) {
+			if took := time.Since(began); !errors.Is(err, errQuiet) || took < quietLimit || took > 2*quietLimit {
+				t.Errorf("after %v: %+v, %v", took, e, err)
+			}
+			break
+		}
+		for _, d := range daemons {
+			d.Close()
+		}
+		c.Close()
+	})
 }
 
 func FuzzReadEvent(f *testing.F) {

@@ -64,6 +64,17 @@ func (c *Client) Events(ctx context.Context, since uint64) iter.Seq2[Event, erro
 	}
 }
 
+// errQuiet means that a stream did not even have heartbeats.
+var errQuiet = errors.New("the daemon is silent")
+
+// quietly says that silence is what ended a connection, if that is so.
+func quietly(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errQuiet) {
+		return errQuiet
+	}
+	return err
+}
+
 type stream struct {
 	client   *Client
 	last     uint64 // number of the last event; 0 before the first
@@ -82,17 +93,17 @@ func (s *stream) emit(e Event) bool {
 // once reads one connection to its end. It returns nil only if the caller has
 // enough.
 func (s *stream) once(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	path := EventsPath
 	if s.last != 0 {
 		path += "?since=" + strconv.FormatUint(s.last, 10)
 	}
-	quiet := time.AfterFunc(quietLimit, cancel)
+	quiet := time.AfterFunc(quietLimit, func() { cancel(errQuiet) })
 	defer quiet.Stop()
 	resp, err := s.client.send(ctx, http.MethodGet, path, nil)
 	if err != nil {
-		return err
+		return quietly(ctx, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -110,7 +121,7 @@ func (s *stream) once(ctx context.Context) error {
 		case errors.Is(err, io.EOF):
 			return ErrStreamEnded
 		case err != nil:
-			return fmt.Errorf("read the event stream: %w", err)
+			return fmt.Errorf("read the event stream: %w", quietly(ctx, err))
 		case data == "":
 			continue // a heartbeat
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -110,6 +111,9 @@ func (a *app) addRequest(name string, f addFlags) (client.AddRequest, error) {
 		dir, err := filepath.Abs(f.dir) // the daemon works elsewhere
 		if err != nil {
 			return req, fmt.Errorf("--dir: %w", err)
+		}
+		if !utf8.ValidString(dir) {
+			return req, fmt.Errorf("--dir: %q is not UTF-8, which the API needs", dir)
 		}
 		req.Dir = dir
 	}

@@ -315,7 +315,7 @@ func TestWatch(t *testing.T) {
 		d := newDaemon(t)
 		d.stream = events
 		r := d.run("watch", "aa1", "--until-complete")
-		want := "Debian 12: downloading 25.0% of 4.0 GiB, down 5.0 MiB/s, up 1.0 KiB/s, 12 peers ready in 10m14s\n"
+		want := "Debian 12: downloading 25.0% of 4.0 GiB, down 5.0 MiB/s, up 1.0 KiB/s, 12 peers, ready in 10m14s\n"
 		if r.code != 0 || !strings.HasPrefix(r.out, want) || !strings.Contains(r.out, "Debian 12: seeding 100% of 4.0 GiB") {
 			t.Errorf("got %v", r)
 		}

@@ -170,6 +170,7 @@ func lineText(t client.Torrent) string {
 		"down", rateText(t.RateDown) + ",", "up", rateText(t.RateUp) + ",", plural(t.Peers, "peer"),
 	}
 	if eta := etaText(t); eta != nothing {
+		words[len(words)-1] += ","
 		words = append(words, "ready in", eta)
 	}
 	if t.Error != "" {
