@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"btd/api/client"
+	"btd/session"
 )
 
 // TestTorrentsAreEncodedAsByTheLibrary fills every field, the ones of the
@@ -69,5 +70,24 @@ func TestNumbersThatJSONLacks(t *testing.T) {
 	got := fromTorrent(&s)
 	if _, err := json.Marshal(got); err != nil || got.Progress != 1 {
 		t.Errorf("%v, progress %v", err, got.Progress)
+	}
+}
+
+func TestConversions(t *testing.T) {
+	for p, want := range map[session.Priority]string{-1: "skip", 0: "skip", 1: "low", 3: "low", 4: "normal", 5: "high", 7: "high"} {
+		if got := fromPriority(p); got != want {
+			t.Errorf("priority %d = %s, want %s", p, got, want)
+		}
+	}
+	// 0 has a meaning of its own, and must not come from rounding.
+	for d, want := range map[time.Duration]int64{0: 0, time.Hour: 3600, time.Millisecond: 1, -1: -1, -time.Hour: -3600} {
+		if got := signedSeconds(d); got != want {
+			t.Errorf("%v = %d s, want %d", d, got, want)
+		}
+	}
+	for in, want := range map[float64]float64{-1: 0, 0.5: 0.5, 2: 1} {
+		if got := fraction(in); got != want {
+			t.Errorf("fraction %v = %v, want %v", in, got, want)
+		}
 	}
 }

@@ -143,6 +143,20 @@ func TestEventsResume(t *testing.T) {
 	}
 }
 
+func TestManyEventsComeInOrder(t *testing.T) {
+	f := newFake(1)
+	p := serve(t, f, nil)
+	for range 2*maxBatch + 10 {
+		f.publish(session.EventProgress)
+	}
+	r := p.stream(t, fmt.Sprintf("?since=%d", p.server.epoch+1), "")
+	for want := p.server.epoch + 2; want <= p.server.epoch+2*maxBatch+10; want++ {
+		if id, _ := r.event(); id != want {
+			t.Fatalf("got number %d, want %d", id-p.server.epoch, want-p.server.epoch)
+		}
+	}
+}
+
 func TestEventsThatAreLostAreReported(t *testing.T) {
 	f := newFake(1)
 	f.forget = 3

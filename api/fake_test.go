@@ -230,7 +230,7 @@ func (f *fake) SetSessionLimits(_ context.Context, l session.Limits) error {
 func (f *fake) Subscribe(since uint64) (<-chan session.Event, func(), bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	ch := make(chan session.Event, 64)
+	ch := make(chan session.Event, 1024)
 	lost := false
 	if since != 0 {
 		newest := uint64(len(f.history))

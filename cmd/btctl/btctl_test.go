@@ -152,6 +152,78 @@ Counter      4 bad handshakes
 	}
 }
 
+func TestShow(t *testing.T) {
+	d := newDaemon(t)
+	list := someTorrents()
+	list[0].State, list[0].Checked = client.StateChecking, 0.5
+	list[0].Options = client.Options{Sequential: true, Limits: client.Limits{Up: 1 << 20}, RatioLimit: 1.5, SeedTimeSeconds: -1}
+	list[0].Corrupt, list[0].Error, list[0].Private = 16384, "tracker\ttimed out", true
+	list[0].SecondsActive = 7265
+	d.answers["GET /v1/torrents"] = client.TorrentList{Torrents: list}
+	want := `Name         Debian 12
+Id           aa11111111111111111111111111111111111111
+State        checking, 50.0% done
+Problem      tracker·timed out
+Directory    /srv
+Done         50.0%, 1.0 GiB of 4.0 GiB wanted
+Size         4.0 GiB in 4096 pieces of 1.0 MiB, 1024 here
+Downloaded   0 B, now 5.0 MiB/s
+Uploaded     2.0 GiB, now 1.0 KiB/s, ratio 0.50
+Corrupt      16 KiB
+Peers        12 connected, 3 of them complete, 80 known
+Swarm        9 seeds, - leechers, - downloads
+Limits       down unlimited, up 1.0 MiB/s, ratio 1.50, seeding unlimited
+Order        sequential
+Private      yes
+Added        -
+Completed    -
+Active       2h1m, seeding 0s
+`
+	if r := d.run("show", "aa1"); r.code != 0 || r.out != want {
+		t.Errorf("got %v\nwant\n%s", r, want)
+	}
+	if r := d.run("show", "aa1", "aa2"); !strings.Contains(r.out, want+"\nName         debian-handbook\n") {
+		t.Errorf("two torrents: %v", r)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	d := newDaemon(t)
+	d.answers["GET /v1/session/version"] = client.Version{Version: "1.2", API: "v1", Go: "go1"}
+	if r := d.run("version"); r.code != 0 || !strings.HasPrefix(r.out, "btctl ") || !strings.HasSuffix(r.out, "\nbtd 1.2 (go1), API v1\n") {
+		t.Errorf("got %v", r)
+	}
+	if r := d.run("version", "--json"); r.out != `{"version":"1.2","api":"v1","go":"go1"}`+"\n" {
+		t.Errorf("got %v", r)
+	}
+	r := world{env: map[string]string{"BTD_API": "/nonexistent"}}.run("version")
+	if r.code != exitNoDaemon || !strings.HasPrefix(r.out, "btctl ") {
+		t.Errorf("without a daemon: %v", r)
+	}
+}
+
+func TestSeveralTorrentsHaveTitles(t *testing.T) {
+	d := newDaemon(t)
+	for _, id := range []string{idA, idB} {
+		d.answers["GET /v1/torrents/"+id+"/files"] = client.FileList{Files: []client.File{{Path: "x", Priority: "low"}}}
+	}
+	table := "INDEX  SIZE  DONE  PRIORITY  PATH\n    0   0 B  100%  low       x\n"
+	if r := d.run("files", "aa1", "aa2"); r.out != "Debian 12\n"+table+"\ndebian-handbook\n"+table {
+		t.Errorf("got %v", r)
+	}
+}
+
+func TestEmptyList(t *testing.T) {
+	d := newDaemon(t)
+	d.answers["GET /v1/torrents"] = client.TorrentList{}
+	if r := d.run("ls"); r.code != 0 || r.out != "" || !strings.Contains(r.err, "btctl add") {
+		t.Errorf("got %v", r)
+	}
+	if r := d.run("rm", "--all"); r.code != 0 || d.asked() != "" {
+		t.Errorf("got %v", r)
+	}
+}
+
 func TestJSONIsTheDaemons(t *testing.T) {
 	d := newDaemon(t)
 	type odd struct {
