@@ -21,7 +21,7 @@ func (c *Choker) admit(now time.Time, peers []Peer) {
 		k, ok := c.index[s.id]
 		return !ok || !peers[k].Interested
 	})
-	c.known = append(c.known[:0], make([]bool, len(peers))...)
+	c.known = zeroed(c.known, len(peers))
 	c.rotation = slices.DeleteFunc(c.rotation, func(id uint32) bool {
 		k, ok := c.index[id]
 		if ok {
@@ -76,7 +76,7 @@ func (c *Choker) rank(peers []Peer) {
 			c.ranked = append(c.ranked, k)
 		}
 	}
-	c.earned = append(c.earned[:0], make([]bool, len(peers))...)
+	c.earned = zeroed(c.earned, len(peers))
 	for _, s := range c.slots {
 		c.earned[c.index[s.id]] = !s.optimistic
 	}
@@ -156,4 +156,11 @@ func (c *Choker) give(s slot, pr Peer) {
 		c.snubbing++
 	}
 	c.slots = append(c.slots, s)
+}
+
+// zeroed is n times false, in the memory of l if that is enough.
+func zeroed(l []bool, n int) []bool {
+	l = slices.Grow(l[:0], n)[:n]
+	clear(l)
+	return l
 }

@@ -5,7 +5,7 @@ import "testing"
 // Once the picker has seen its usual load, nothing on the block path
 // allocates.
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
-	p, peers, r := crowd(t, 4*BlockSize)
+	p, peers, r := crowdOf(t, 10_000, 100, 4*BlockSize)
 	dst := make([]Block, 0, 100)
 	round := func() {
 		pr := peers[r.IntN(len(peers))]
@@ -24,7 +24,7 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 			}
 		}
 		p.DroppedAll(pr)
-		p.PeerHas(peers[r.IntN(len(peers))], Index(r.IntN(benchPieces)))
+		p.PeerHas(peers[r.IntN(len(peers))], Index(r.IntN(10_000)))
 		p.Interesting(pr)
 	}
 	for range 5000 {

@@ -14,7 +14,12 @@ const (
 // seed, every tenth with some twenty pieces, the others with anything between.
 func crowd(b testing.TB, pieceLength int64) (*Picker, []*Peer, *rand.Rand) {
 	b.Helper()
-	g, err := NewGeometry(benchPieces*pieceLength, pieceLength)
+	return crowdOf(b, benchPieces, benchPeers, pieceLength)
+}
+
+func crowdOf(b testing.TB, pieces, peerCount int, pieceLength int64) (*Picker, []*Peer, *rand.Rand) {
+	b.Helper()
+	g, err := NewGeometry(int64(pieces)*pieceLength, pieceLength)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -22,20 +27,20 @@ func crowd(b testing.TB, pieceLength int64) (*Picker, []*Peer, *rand.Rand) {
 	p := NewPicker(g, r)
 	p.Passed(7)
 	var peers []*Peer
-	for k := range benchPeers {
+	for k := range peerCount {
 		pr := p.Join()
 		peers = append(peers, pr)
-		f := NewBitfield(benchPieces)
+		f := NewBitfield(pieces)
 		switch {
 		case k%10 == 0:
 			f.Fill()
 		case k%10 == 1:
 			for range 20 {
-				f.Set(Index(r.IntN(benchPieces)))
+				f.Set(Index(r.IntN(pieces)))
 			}
 		default:
 			share := r.Float64()
-			for i := range Index(benchPieces) {
+			for i := range Index(pieces) {
 				if r.Float64() < share {
 					f.Set(i)
 				}

@@ -562,7 +562,7 @@ func (m *model) chaosPiece(p *Picker, r *rand.Rand, i Index) {
 // A picker agrees with the model after every one of many random events, and
 // then fetches everything that is wanted.
 func TestPickerAgreesWithTheModel(t *testing.T) {
-	events := 3000
+	events := 2400
 	if testing.Short() {
 		events = 500
 	}

@@ -50,6 +50,14 @@ func TestSeedLosesAPiece(t *testing.T) {
 	if pr.IsSeed() || pr.Count() != 2 || d.p.Interesting(pr) || d.p.Availability(2) != 0 || d.p.Availability(1) != 1 {
 		t.Errorf("seed %v, %d pieces, interesting %v, availability %d", pr.IsSeed(), pr.Count(), d.p.Interesting(pr), d.p.Availability(2))
 	}
+	d.p.Lost(1)
+	other := d.peer("***")
+	d.p.PeerLacks(other, 0)
+	if !d.p.Interesting(other) {
+		t.Error("without a piece that we have it is not interesting")
+	}
+	d.p.Leave(other)
+	d.p.Passed(1)
 	d.p.PeerHas(pr, 2)
 	if !pr.IsSeed() || !d.p.Interesting(pr) {
 		t.Errorf("seed %v, interesting %v with the piece back", pr.IsSeed(), d.p.Interesting(pr))

@@ -1,5 +1,7 @@
 package piece
 
+import "math/bits"
+
 // Limits of the search for a piece. They bound the work of one Pick; within
 // them the choice is exact.
 const (
@@ -319,28 +321,23 @@ func (p *Picker) rarest(open, has *set, pr *Peer, prio uint8) (Index, bool) {
 
 // rarestCommon is the rarest piece in both sets, or the rarest of many if
 // they have very many in common.
-func (p *Picker) rarestCommon(open, has *set) (Index, bool) {
-	start := Index(p.rng.Uint32N(uint32(p.pieces)))
-	var best Index
-	found := false
-	i, ok := open.next(has, start)
-	wrapped := false
-	for looked := 0; looked < lookCommon; looked++ {
-		if !ok {
-			if wrapped {
-				break
+func (p *Picker) rarestCommon(open, has *set) (best Index, found bool) {
+	start, salt := int(p.rng.Uint32N(uint32(open.words()))), p.rng.Uint64()
+	var copies int32
+	var tie uint64 // which of equally rare ones wins: the lowest
+	looked := 0
+	for _, part := range [2][2]int{{start, open.words()}, {0, start}} {
+		for w := open.nextWord(has, part[0]); w >= 0 && w < part[1] && looked < lookCommon; w = open.nextWord(has, w+1) {
+			for x := open.word(w) & has.word(w); x != 0; looked++ {
+				r := bits.LeadingZeros64(x)
+				x &^= 1 << 63 >> r
+				i := Index(w<<6 + r)
+				n, t := p.rare.raw[i], (uint64(i)^salt)*0x9e3779b97f4a7c15
+				if !found || n < copies || n == copies && t < tie {
+					best, copies, tie, found = i, n, t, true
+				}
 			}
-			wrapped = true
-			i, ok = open.next(has, 0)
-			continue
 		}
-		if wrapped && i >= start {
-			break
-		}
-		if !found || p.rare.raw[i] < p.rare.raw[best] {
-			best, found = i, true
-		}
-		i, ok = open.next(has, i+1)
 	}
 	return best, found
 }

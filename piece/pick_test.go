@@ -412,7 +412,7 @@ func TestPickPiece(t *testing.T) {
 
 func TestDeterminism(t *testing.T) {
 	run := func() (log []Block) {
-		p, peers, r := crowd(t, 16*BlockSize)
+		p, peers, r := crowdOf(t, 10_000, 100, 16*BlockSize)
 		for range 3000 {
 			pr := peers[r.IntN(len(peers))]
 			l := p.Pick(pr, 1+r.IntN(40), nil)
@@ -425,7 +425,7 @@ func TestDeterminism(t *testing.T) {
 					p.Received(pr, b)
 				}
 			}
-			p.PeerHas(peers[r.IntN(len(peers))], Index(r.IntN(benchPieces)))
+			p.PeerHas(peers[r.IntN(len(peers))], Index(r.IntN(10_000)))
 		}
 		return log
 	}
