@@ -97,6 +97,7 @@ func (p *Picker) forget(i Index) {
 		if b.who[k] > 0 {
 			p.requests.endAll(b.who[k])
 			b.requested--
+			p.asking--
 		}
 	}
 	p.end(b)

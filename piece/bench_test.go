@@ -123,3 +123,35 @@ func BenchmarkPick(b *testing.B) {
 	b.Run("sparse-pieces-of-one-block", func(b *testing.B) { benchPick(b, BlockSize, 1, sparse) })
 	b.Run("seeds", func(b *testing.B) { benchPick(b, 64*BlockSize, 500, seeds) })
 }
+
+// The last 2,048 blocks are requested from one peer, another was asked for all
+// but a piece that it lacks, and for it there is no more.
+func BenchmarkEndgame(b *testing.B) {
+	g, err := NewGeometry(32*64*BlockSize, 64*BlockSize)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := NewPicker(g, rand.New(rand.NewPCG(1, 1)))
+	var peers [3]*Peer
+	for k := range peers {
+		peers[k] = p.Join()
+		f := NewBitfield(g.Pieces())
+		f.Fill()
+		if k == 1 {
+			f.Clear(5)
+		}
+		p.PeerBitfield(peers[k], f)
+	}
+	p.Pick(peers[0], 2048, nil)
+	for range 12 {
+		p.Pick(peers[1], 2048, nil)
+	}
+	if peers[1].Outstanding() != 2048-64 {
+		b.Fatalf("%d blocks are duplicated", peers[1].Outstanding())
+	}
+	var dst []Block
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = p.Pick(peers[1], 1, dst[:0])
+	}
+}

@@ -45,11 +45,14 @@ func (p *Picker) unavailable() int {
 // each other peer's requests it takes the newer half: they arrive last there,
 // and the two meet in the middle.
 func (p *Picker) duplicate(pr *Peer, n int, dst []Block) []Block {
-	if !p.Endgame() {
-		return dst
+	if pr.outstanding == p.asking || !p.Endgame() {
+		return dst // it was asked for all of them already, or it is too early
 	}
 	copies := maxCopies
 	for _, other := range p.peers {
+		if other == pr {
+			continue
+		}
 		for q := other.first; q != 0 && copies > 1; q = p.requests.all[q].next {
 			if c := p.copies(pr, q); c > 0 {
 				copies = min(copies, c)
@@ -76,7 +79,7 @@ func (p *Picker) duplicate(pr *Peer, n int, dst []Block) []Block {
 func (p *Picker) copies(pr *Peer, q int32) int {
 	r := &p.requests.all[q]
 	b := p.lookup(r.piece)
-	if r.peer == pr || b.who[r.block] != q || !p.allowed(pr, b) {
+	if b.who[r.block] != q || !p.allowed(pr, b) {
 		return 0
 	}
 	n, asked := p.requests.count(q, pr)

@@ -127,6 +127,33 @@ func TestEndgameWithoutTheUnavailable(t *testing.T) {
 	d.check()
 }
 
+// Blocks that we supply ourselves are fresh even in a piece that failed.
+func TestOwnBlocks(t *testing.T) {
+	d, l := last(t, 1)
+	a := d.peers[0]
+	for range 2 {
+		fresh, cancel := d.p.Received(nil, l[3])
+		if !fresh || len(cancel) != 1 || cancel[0] != a || a.Outstanding() != 3 {
+			t.Errorf("fresh %v, %d cancels, %d outstanding", fresh, len(cancel), a.Outstanding())
+		}
+		if fresh, _ := d.p.Received(nil, l[3]); fresh {
+			t.Error("fresh twice")
+		}
+		d.check()
+		d.p.Failed(0)
+		d.p.Pick(a, 4, nil)
+	}
+	d.p.Failed(0)
+	if fresh, _ := d.p.Received(nil, l[0]); !fresh || d.p.Exclusive(0) != nil {
+		t.Error("not fresh before anybody is asked")
+	}
+	d.p.SetPriority(0, 0)
+	if fresh, _ := d.p.Received(nil, l[1]); fresh {
+		t.Error("fresh though not wanted")
+	}
+	d.check()
+}
+
 func TestFailedPieceIsOnePeersAlone(t *testing.T) {
 	d, l := last(t, 3)
 	a, b, c := d.peers[0], d.peers[1], d.peers[2]

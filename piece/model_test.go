@@ -287,6 +287,13 @@ func check(p *Picker) error {
 			}
 		}
 	}
+	asking := 0
+	for _, b := range p.begun {
+		asking += b.requested
+	}
+	if p.asking != asking {
+		return fmt.Errorf("%d blocks are requested, want %d", p.asking, asking)
+	}
 	if p.opens != opens {
 		return fmt.Errorf("%d open pieces, want %d", p.opens, opens)
 	}

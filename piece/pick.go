@@ -144,6 +144,7 @@ func (b *begun) apart() int {
 func (p *Picker) request(pr *Peer, b *begun, k int, dst []Block) []Block {
 	b.take(k)
 	b.requested++
+	p.asking++
 	b.who[k] = p.requests.add(pr, b.piece, k, 0)
 	return append(dst, p.geo.Block(b.piece, k))
 }

@@ -107,10 +107,14 @@ func (r *requests) count(head int32, pr *Peer) (n int, asked bool) {
 // piece is not another peer's to deliver. cancel are the other peers that the
 // block was requested from; these requests are forgotten. The slice is valid
 // until the next call.
+//
+// A nil pr says that the block is our own making, like the zeros of a pad
+// file: then it does not matter whose piece it is.
 func (p *Picker) Received(pr *Peer, blk Block) (fresh bool, cancel []*Peer) {
 	i, k := blk.Piece, blk.Number()
 	b := p.lookup(i)
-	if !p.wanted.Has(i) || p.state[i]&statusFailed != 0 && (b == nil || b.holder != pr) {
+	foreign := pr != nil && p.state[i]&statusFailed != 0 && (b == nil || b.holder != pr)
+	if foreign || !p.wanted.Has(i) {
 		p.Dropped(pr, blk)
 		return false, nil
 	}
@@ -126,6 +130,7 @@ func (p *Picker) Received(pr *Peer, blk Block) (fresh bool, cancel []*Peer) {
 		p.list(b)
 	default:
 		b.requested--
+		p.asking--
 		for n := head; n != 0; {
 			if other := p.requests.all[n].peer; other != pr {
 				p.cancel = append(p.cancel, other)
@@ -180,6 +185,7 @@ func (p *Picker) asked(pr *Peer, i Index) bool {
 func (p *Picker) unrequested(b *begun, k int) bool {
 	b.giveBack(k)
 	b.requested--
+	p.asking--
 	if b.free == b.blocks {
 		p.end(b)
 		p.reopen(b.piece)
