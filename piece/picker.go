@@ -51,7 +51,7 @@ type Picker struct {
 	cursor   int // where the next look at a long list of begun pieces starts
 	held     int // begun pieces with a holder
 	requests requests
-	asking   int // blocks with a request
+	asking   int     // blocks with a request
 	cancel   []*Peer // what Received returned last
 }
 
