@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"btd/api"
+	"btd/session"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/term"
+)
+
+// stopWithin is how long a clean stop may take before the process ends all
+// the same. Progress is recorded long before that.
+const stopWithin = 10 * time.Second
+
+// run is the daemon's life, from the lock to the last sync.
+func run(ctx context.Context, s *settings, files []string) error {
+	out := &screen{w: os.Stderr}
+	log, err := logger(s, out)
+	if err != nil {
+		return usageError{err}
+	}
+	if err := os.MkdirAll(s.State, 0o700); err != nil {
+		return fmt.Errorf("making the state directory: %w", err)
+	}
+	lock := flock.New(filepath.Join(s.State, "lock"))
+	switch ok, err := lock.TryLock(); {
+	case err != nil:
+		return fmt.Errorf("locking the state directory: %w", err)
+	case !ok:
+		return fmt.Errorf("another btd uses %s: stop it, or choose another directory with --state", s.State)
+	}
+	defer lock.Unlock()
+
+	ses, err := session.Open(s.session(log))
+	if err != nil {
+		return err
+	}
+	srv := api.New(api.Config{
+		Engine: ses, Version: version, Log: log,
+		Socket: s.APISocket, TCP: s.APITCP, TokenFile: filepath.Join(s.State, "api-token"),
+	})
+	if err := srv.Listen(); err != nil {
+		return errors.Join(err, ses.Close())
+	}
+	log.Info("ready", "version", version, "listen", ses.Addr().String(), "api", s.APISocket, "dir", s.Dir)
+	addFiles(ctx, ses, files, log)
+
+	serving, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(serving) }()
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		if term.IsTerminal(int(os.Stderr.Fd())) && s.LogFormat == "text" {
+			out.follow(serving, ses)
+		}
+	}()
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+		err = nil
+	case err = <-served:
+		served <- nil
+	}
+	stopServing()
+	return errors.Join(err, shutdown(ses, served, shown, log))
+}
+
+// shutdown ends the session, and the process if that takes too long.
+func shutdown(ses *session.Session, served <-chan error, shown <-chan struct{}, log *slog.Logger) error {
+	late := time.AfterFunc(stopWithin-500*time.Millisecond, func() {
+		log.Error("the clean stop took too long, ending all the same; the next start verifies what was not recorded")
+		os.Exit(1)
+	})
+	defer late.Stop()
+	<-shown
+	err := ses.Close()
+	return errors.Join(err, <-served)
+}
+
+// addFiles adds the torrents of the command line. One that cannot be added
+// does not keep the daemon from running.
+func addFiles(ctx context.Context, ses *session.Session, files []string, log *slog.Logger) {
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err == nil {
+			_, _, err = ses.Add(ctx, b, session.AddOptions{})
+		}
+		if err != nil {
+			log.Error("torrent not added", "file", name, "err", err)
+		}
+	}
+}
+
+func logger(s *settings, w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", s.LogLevel)
+	}
+	o := &slog.HandlerOptions{Level: level}
+	switch s.LogFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: want text or json", s.LogFormat)
+}

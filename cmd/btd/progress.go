@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"btd/session"
+
+	"github.com/dustin/go-humanize"
+)
+
+// screen is a terminal with log lines that scroll and progress lines that
+// stay below them. Without progress lines it passes everything through.
+type screen struct {
+	w io.Writer
+
+	mu    sync.Mutex
+	below string // the progress lines on display
+	lines int
+}
+
+// Write prints a log line above the progress lines.
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lines == 0 {
+		return s.w.Write(p)
+	}
+	_, err := io.WriteString(s.w, s.erase()+string(p)+s.below)
+	return len(p), err
+}
+
+// erase is what takes the progress lines off.
+func (s *screen) erase() string {
+	if s.lines == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\x1b[%dA\x1b[J", s.lines)
+}
+
+// show replaces the progress lines.
+func (s *screen) show(lines []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.erase()
+	s.below, s.lines = strings.Join(lines, ""), len(lines)
+	if out += s.below; out != "" {
+		_, _ = io.WriteString(s.w, out) // a terminal that is gone is no reason to stop
+	}
+}
+
+// follow keeps a line per active torrent on display until ctx ends.
+func (s *screen) follow(ctx context.Context, ses *session.Session) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	defer s.show(nil)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		var lines []string
+		for _, t := range ses.Torrents() {
+			active := t.State == session.StateDownloading || t.State == session.StateChecking || t.State == session.StateError || t.RateUp > 0
+			if active && len(lines) < maxProgressLines {
+				lines = append(lines, progressLine(&t))
+			}
+		}
+		s.show(lines)
+	}
+}
+
+const maxProgressLines = 10
+
+func progressLine(t *session.Torrent) string {
+	done := 1.0
+	if t.Wanted > 0 {
+		done = float64(t.HaveWanted) / float64(t.Wanted)
+	}
+	what := string(t.State)
+	switch t.State {
+	case session.StateChecking:
+		done = t.Checked
+	case session.StateError:
+		what = "error: " + t.Error
+	}
+	name := []rune(t.Name)
+	if len(name) > 30 {
+		name = append(name[:29], '…')
+	}
+	return fmt.Sprintf("%-30s %5.1f %%  ↓ %8s/s  ↑ %8s/s  %d peers  %s\n", string(name), done*100,
+		humanize.IBytes(uint64(t.RateDown)), humanize.IBytes(uint64(t.RateUp)), t.Peers, what)
+}

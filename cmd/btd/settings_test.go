@@ -1,0 +1,90 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// loaded is the settings that come of flags, environment and file.
+func loaded(t *testing.T, file string, env map[string]string, args ...string) (*settings, error) {
+	t.Helper()
+	s := defaults()
+	s.State, s.Dir, s.APISocket = "/s", "/d", "/s/sock"
+	f := pflag.NewFlagSet("btd", pflag.ContinueOnError)
+	s.register(f)
+	if file != "" {
+		path := filepath.Join(t.TempDir(), "btd.toml")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--config", path)
+	}
+	if err := f.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	err := s.load(f, func(k string) (string, bool) { v, ok := env[k]; return v, ok })
+	return s, err
+}
+
+func TestFlagsWinOverEnvironmentOverFile(t *testing.T) {
+	file := "limit-up = \"1MiB\"\nlimit-down = \"2MiB\"\nratio = 3.5\nseed-time = \"2h\"\npreallocate = true\n"
+	env := map[string]string{"BTD_LIMIT_UP": "4MiB", "BTD_LIMIT_DOWN": "5MiB/s", "BTD_MAX_PEERS": "77"}
+	s, err := loaded(t, file, env, "--limit-down", "6MiB", "--listen", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.LimitUp != 4<<20 || s.LimitDown != 6<<20 {
+		t.Errorf("limits %d up, %d down; want 4 MiB of the environment, 6 MiB of the flag", s.LimitUp, s.LimitDown)
+	}
+	if s.Ratio != 3.5 || time.Duration(s.SeedTime) != 2*time.Hour || !s.Prealloc {
+		t.Errorf("ratio %v, seed time %v, preallocate %v; want those of the file", s.Ratio, s.SeedTime, s.Prealloc)
+	}
+	if s.MaxPeers != 77 || s.Listen != "127.0.0.1:0" || s.UploadSlots != 4 {
+		t.Errorf("max peers %d, listen %s, slots %d; want 77, 127.0.0.1:0, 4", s.MaxPeers, s.Listen, s.UploadSlots)
+	}
+}
+
+func TestWrongSettingsAreNamed(t *testing.T) {
+	for _, x := range []struct {
+		name, file string
+		env        map[string]string
+		args       []string
+		want       []string
+	}{
+		{"unknown key", "dir = \"/x\"\n\nspeed = 9\n", nil, nil, []string{"line 3", `"speed"`}},
+		{"broken file", "dir = \n", nil, nil, []string{"line 1"}},
+		{"wrong type", "max-peers = \"many\"\n", nil, nil, []string{"line 1"}},
+		{"bad rate in file", "limit-up = \"fast\"\n", nil, nil, []string{"line 1", "fast"}},
+		{"environment", "", map[string]string{"BTD_RATIO": "x"}, nil, []string{"BTD_RATIO"}},
+		{"negative", "", nil, []string{"--ratio", "-1"}, []string{"negative"}},
+		{"no API", "", nil, []string{"--api-socket", ""}, []string{"api-socket", "api-tcp"}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			_, err := loaded(t, x.file, x.env, x.args...)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			for _, w := range x.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("%q does not mention %s", err, w)
+				}
+			}
+		})
+	}
+}
+
+func TestFileOfTheEnvironment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "btd.toml")
+	if err := os.WriteFile(path, []byte("ratio = 2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := loaded(t, "", map[string]string{"BTD_CONFIG": path})
+	if err != nil || s.Ratio != 2 {
+		t.Errorf("ratio %v, %v; want 2 from the file that BTD_CONFIG names", s.Ratio, err)
+	}
+}

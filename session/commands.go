@@ -1,0 +1,378 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"btd/metainfo"
+	"btd/storage/resume"
+	"btd/tracker"
+)
+
+// Add adds the torrent described by a .torrent file. If it is here already,
+// its trackers are merged and existed is true.
+func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent, existed bool, err error) {
+	if s.closing.Load() {
+		return Torrent{}, false, ErrClosed
+	}
+	m, err := metainfo.Parse(file)
+	if err != nil {
+		return Torrent{}, false, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	rec := s.newRecord(m, o)
+	if !filepath.IsAbs(rec.Dir) {
+		return Torrent{}, false, fmt.Errorf("%w: download directory %q is not an absolute path", ErrInvalid, rec.Dir)
+	}
+	if rec.Priorities, err = only(o.Only, len(m.Files)); err != nil {
+		return Torrent{}, false, err
+	}
+	if e := s.byWire(m.Hash.Wire()); e != nil {
+		return s.merge(ctx, e, m, o)
+	}
+	e := newEntry(rec)
+	e.queued, e.fresh = true, true // until it is recorded, and the queue gives it a place
+	e.hints = o.Peers
+	v := e.idleView()
+	v.Single, v.PieceLength = m.Single, m.PieceLength
+	e.view.Store(v)
+	if !s.reg.add(e) {
+		return s.merge(ctx, s.byWire(m.Hash.Wire()), m, o)
+	}
+	if err := s.db.Add(rec, file); err != nil {
+		s.reg.remove(e)
+		return Torrent{}, false, fmt.Errorf("recording the torrent: %w", err)
+	}
+	e.mu.Lock()
+	e.fresh = false
+	e.mu.Unlock()
+	s.hub.publish(EventAdded, e.hash, e.view.Load(), "")
+	s.log.Info("added", "torrent", e.hash.String(), "name", rec.Name, "dir", rec.Dir)
+	s.queue.kick()
+	return *e.view.Load(), false, nil
+}
+
+func (s *Session) newRecord(m *metainfo.Metainfo, o AddOptions) resume.Record {
+	dir := o.Dir
+	if dir == "" {
+		dir = s.cfg.Dir
+	}
+	var size int64
+	for _, f := range m.Files {
+		if !f.Pad {
+			size += f.Length
+		}
+	}
+	return resume.Record{
+		Hash: m.Hash, Name: m.Name, Dir: filepath.Clean(dir), Size: size, Pieces: m.Pieces(),
+		Added: time.Now(), Stopped: o.Stopped, Sequential: o.Sequential, Private: m.Private,
+		LimitUp: o.Limits.Up, LimitDown: o.Limits.Down,
+		Trackers: m.Trackers, Queue: s.reg.place(),
+	}
+}
+
+// only turns a list of wanted files into priorities.
+func only(want []int, files int) ([]uint8, error) {
+	if want == nil {
+		return nil, nil
+	}
+	p := make([]uint8, files)
+	for _, i := range want {
+		if i < 0 || i >= files {
+			return nil, fmt.Errorf("%w: file %d: the torrent has files 0 to %d", ErrInvalid, i, files-1)
+		}
+		p[i] = uint8(Normal)
+	}
+	return p, nil
+}
+
+// merge adds the trackers and peers of a torrent that is here already.
+func (s *Session) merge(ctx context.Context, e *entry, m *metainfo.Metainfo, o AddOptions) (Torrent, bool, error) {
+	if e == nil {
+		return Torrent{}, false, ErrNotFound
+	}
+	if !m.Private {
+		for tier, urls := range m.Trackers {
+			if err := s.AddTrackers(ctx, e.hash, tier, urls); err != nil {
+				return Torrent{}, true, err
+			}
+		}
+	}
+	if err := s.AddPeers(ctx, e.hash, o.Peers); err != nil {
+		return Torrent{}, true, err
+	}
+	return *e.view.Load(), true, nil
+}
+
+// Torrents pictures all torrents, in the order of the queue.
+func (s *Session) Torrents() []Torrent {
+	all := s.entries()
+	out := make([]Torrent, len(all))
+	for i, e := range all {
+		out[i] = *e.view.Load()
+	}
+	return out
+}
+
+// Torrent pictures one torrent.
+func (s *Session) Torrent(h metainfo.Hash) (Torrent, error) {
+	e, err := s.find(h)
+	if err != nil {
+		return Torrent{}, err
+	}
+	return *e.view.Load(), nil
+}
+
+// Start makes a stopped torrent run.
+func (s *Session) Start(_ context.Context, h metainfo.Hash) error {
+	e, err := s.find(h)
+	if err != nil {
+		return err
+	}
+	return s.start(e)
+}
+
+// Stop ends a torrent's activity until Start.
+func (s *Session) Stop(ctx context.Context, h metainfo.Hash) error {
+	e, err := s.find(h)
+	if err != nil {
+		return err
+	}
+	return s.halted(ctx, e, "")
+}
+
+// Remove forgets a torrent. With data set, its files are deleted.
+func (s *Session) Remove(ctx context.Context, h metainfo.Hash, data bool) error {
+	e, err := s.find(h)
+	if err != nil {
+		return err
+	}
+	return s.remove(ctx, e, data)
+}
+
+// Verify hashes all of a torrent's data again.
+func (s *Session) Verify(_ context.Context, h metainfo.Hash) error {
+	e, err := s.find(h)
+	if err != nil {
+		return err
+	}
+	for range 3 {
+		e.mu.Lock()
+		e.suspect = e.run == nil
+		e.mu.Unlock()
+		t := s.wake(e, true)
+		if t == nil {
+			return ErrClosed
+		}
+		if !e.isSuspect() && !t.tell(func(t *torrent) { t.startCheck(allPieces(t.geo.Pieces())) }) {
+			<-t.done
+			continue
+		}
+		return nil
+	}
+	return ErrClosed
+}
+
+// Reannounce asks the trackers for peers now, as far as they allow it.
+func (s *Session) Reannounce(_ context.Context, h metainfo.Hash) error {
+	e, err := s.find(h)
+	if err != nil {
+		return err
+	}
+	if !s.announcer.with(e, func(sc *tracker.Schedule, now time.Time) { sc.Reannounce(now) }) {
+		return fmt.Errorf("%w: the torrent is not running: start it first", ErrInvalid)
+	}
+	return nil
+}
+
+// AddPeers gives a torrent addresses to connect to.
+func (s *Session) AddPeers(_ context.Context, h metainfo.Hash, addrs []netip.AddrPort) error {
+	e, err := s.find(h)
+	if err != nil {
+		return err
+	}
+	for _, a := range addrs {
+		if !a.IsValid() || a.Port() == 0 || a.Addr().IsUnspecified() || a.Addr().IsMulticast() {
+			return fmt.Errorf("%w: %s is not the address of a peer", ErrInvalid, a)
+		}
+	}
+	if len(addrs) > 0 && !s.deliver(e, call(func(t *torrent) { t.learn(addrs, FromUser) })) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.hints = append(e.hints, addrs...)
+	}
+	return nil
+}
+
+// AddTrackers adds announce URLs to a tier; those that are there already are
+// left where they are.
+func (s *Session) AddTrackers(_ context.Context, h metainfo.Hash, tier int, urls []string) error {
+	e, err := s.find(h)
+	if err != nil {
+		return err
+	}
+	for _, u := range urls {
+		if err := tracker.CheckURL(u); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	if tier < 0 {
+		return fmt.Errorf("%w: tier %d", ErrInvalid, tier)
+	}
+	return s.editTrackers(e, func(tiers [][]string) [][]string {
+		var fresh []string
+		for _, u := range urls {
+			if !slices.ContainsFunc(tiers, func(t []string) bool { return slices.Contains(t, u) }) && !slices.Contains(fresh, u) {
+				fresh = append(fresh, u)
+			}
+		}
+		if len(fresh) == 0 {
+			return tiers
+		}
+		tier = min(tier, len(tiers))
+		if tier == len(tiers) {
+			tiers = append(tiers, nil)
+		}
+		tiers[tier] = append(tiers[tier], fresh...)
+		s.announcer.with(e, func(sc *tracker.Schedule, _ time.Time) {
+			for _, u := range fresh {
+				_ = sc.Add(tier, u) // checked above
+			}
+		})
+		return tiers
+	})
+}
+
+// RemoveTrackers removes announce URLs.
+func (s *Session) RemoveTrackers(_ context.Context, h metainfo.Hash, urls []string) error {
+	e, err := s.find(h)
+	if err != nil {
+		return err
+	}
+	rec, _ := e.record()
+	for _, u := range urls {
+		if !slices.ContainsFunc(rec.Trackers, func(t []string) bool { return slices.Contains(t, u) }) {
+			return fmt.Errorf("%w: tracker %s", ErrNotFound, u)
+		}
+	}
+	return s.editTrackers(e, func(tiers [][]string) [][]string {
+		var out [][]string
+		for _, t := range tiers {
+			t = slices.DeleteFunc(t, func(u string) bool { return slices.Contains(urls, u) })
+			if len(t) > 0 {
+				out = append(out, t)
+			}
+		}
+		s.announcer.with(e, func(sc *tracker.Schedule, _ time.Time) {
+			for _, u := range urls {
+				sc.Remove(u)
+			}
+		})
+		return out
+	})
+}
+
+func (s *Session) editTrackers(e *entry, f func([][]string) [][]string) error {
+	return e.change(s.db, func(r *resume.Record) {
+		tiers := make([][]string, len(r.Trackers))
+		for i, t := range r.Trackers {
+			tiers[i] = slices.Clone(t)
+		}
+		r.Trackers = f(tiers)
+	})
+}
+
+// SetLimits sets the rates of one torrent.
+func (s *Session) SetLimits(_ context.Context, h metainfo.Hash, l Limits) error {
+	e, err := s.find(h)
+	if err != nil {
+		return err
+	}
+	if err := l.check(); err != nil {
+		return err
+	}
+	if err := e.change(s.db, func(r *resume.Record) { r.LimitUp, r.LimitDown = l.Up, l.Down }); err != nil {
+		return err
+	}
+	s.changed(e, func(t *torrent) { t.flow.setLimits(t, l) })
+	return nil
+}
+
+func (l Limits) check() error {
+	if l.Up < 0 || l.Down < 0 {
+		return fmt.Errorf("%w: a limit cannot be negative (0 means unlimited)", ErrInvalid)
+	}
+	return nil
+}
+
+// changed applies a change to the loop, if one runs, and renews the picture.
+func (s *Session) changed(e *entry, f func(t *torrent)) {
+	if !s.look(e, func(t *torrent) { f(t); t.publishNow() }) {
+		s.refresh(e)
+	}
+}
+
+// SetOptions changes the options whose fields in p are not nil.
+func (s *Session) SetOptions(_ context.Context, h metainfo.Hash, p OptionsPatch) error {
+	e, err := s.find(h)
+	if err != nil {
+		return err
+	}
+	err = e.change(s.db, func(r *resume.Record) {
+		if p.Sequential != nil {
+			r.Sequential = *p.Sequential
+		}
+		if p.RatioLimit != nil {
+			r.RatioLimit = *p.RatioLimit
+		}
+		if p.SeedTime != nil {
+			r.SeedTime = *p.SeedTime
+		}
+	})
+	if err != nil {
+		return err
+	}
+	s.changed(e, func(t *torrent) {
+		if p.Sequential != nil {
+			t.pick.SetSequential(*p.Sequential)
+			t.feedAll()
+		}
+	})
+	return nil
+}
+
+// Trackers pictures a torrent's trackers.
+func (s *Session) Trackers(h metainfo.Hash) ([]Tracker, error) {
+	e, err := s.find(h)
+	if err != nil {
+		return nil, err
+	}
+	var out []Tracker
+	if s.announcer.with(e, func(sc *tracker.Schedule, _ time.Time) { out = trackerViews(sc.View()) }) {
+		return out, nil
+	}
+	rec, _ := e.record()
+	for tier, urls := range rec.Trackers {
+		for _, u := range urls {
+			out = append(out, Tracker{URL: u, Tier: tier, Status: "disabled", Swarm: SwarmCounts{-1, -1, -1}})
+		}
+	}
+	return out, nil
+}
+
+// Subscribe follows what happens; see hub.
+func (s *Session) Subscribe(since uint64) (events <-chan Event, cancel func(), lost bool) {
+	return s.hub.subscribe(since)
+}
+
+// metainfo reads a torrent's metainfo back.
+func (s *Session) metainfo(e *entry) (*metainfo.Metainfo, error) {
+	raw, err := s.db.Metainfo(e.hash)
+	if err != nil {
+		return nil, err
+	}
+	return metainfo.Parse(raw)
+}

@@ -1,0 +1,68 @@
+package session
+
+import (
+	"log/slog"
+	"time"
+
+	"btd/storage"
+)
+
+// Config holds the settings of a session. StateDir and Dir are required,
+// every other zero value means the default.
+type Config struct {
+	StateDir string // resume database and keys
+	Dir      string // where downloads go unless a torrent says otherwise
+	Listen   string // TCP "host:port" for peers; "" means ":6881", port 0 means any free one
+	Version  string // of the program, for the peer id and the extension handshake
+
+	MaxPeers           int // connections in all; 0 means 500
+	MaxPeersPerTorrent int // 0 means 80
+	MaxHalfOpen        int // outgoing connections being made; 0 means 60
+	MaxIncoming        int // incoming handshakes under way; 0 means 200
+
+	UploadSlots           int // peers unchoked in all; 0 means 200
+	UploadSlotsPerTorrent int // regular slots beside the optimistic one; 0 means 4
+
+	ActiveDownloads int // torrents downloading at a time; 0 means 8, negative means no limit
+	ActiveSeeds     int // torrents seeding to connected peers at a time; 0 means no limit
+	ActiveChecks    int // torrents being verified at a time; 0 means 2
+
+	Limits     Limits        // of the whole session
+	RatioLimit float64       // stop seeding at uploaded/size; 0 means never
+	SeedTime   time.Duration // stop seeding after this long; 0 means never
+
+	Prealloc bool // reserve the space of files before writing to them
+	Storage  storage.Config
+
+	AnnounceSpread time.Duration // first announces at start are spread over this long; 0 means 1 s per 50 torrents
+	Log            *slog.Logger  // nil means slog.Default()
+}
+
+func (c Config) withDefaults() Config {
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	if c.Listen == "" {
+		c.Listen = ":6881"
+	}
+	if c.Version == "" {
+		c.Version = "0.0.0"
+	}
+	def(&c.MaxPeers, 500)
+	def(&c.MaxPeersPerTorrent, 80)
+	def(&c.MaxHalfOpen, 60)
+	def(&c.MaxIncoming, 200)
+	def(&c.UploadSlots, 200)
+	def(&c.UploadSlotsPerTorrent, 4)
+	def(&c.ActiveDownloads, 8)
+	def(&c.ActiveChecks, 2)
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Storage.Log == nil {
+		c.Storage.Log = c.Log
+	}
+	return c
+}

@@ -1,0 +1,216 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"btd/metainfo"
+	"btd/piece"
+	"btd/storage/resume"
+	"btd/tracker"
+)
+
+// errGone is what ask returns if the loop ended before it answered.
+var errGone = errors.New("the torrent's loop ended")
+
+// askTimeout bounds how long a reader waits for a loop.
+const askTimeout = 5 * time.Second
+
+// look runs f in e's loop, if one is ready, and tells whether it did.
+func (s *Session) look(e *entry, f func(t *torrent)) bool {
+	t := e.running()
+	if t == nil || !t.ready.Load() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, askTimeout)
+	defer cancel()
+	return t.ask(ctx, f) == nil
+}
+
+// Files pictures a torrent's files.
+func (s *Session) Files(h metainfo.Hash) ([]File, error) {
+	e, err := s.find(h)
+	if err != nil {
+		return nil, err
+	}
+	var out []File
+	if s.look(e, func(t *torrent) { out = t.fileViews() }) {
+		return out, nil
+	}
+	m, have, err := s.atRest(e)
+	if err != nil {
+		return nil, err
+	}
+	geo, err := piece.NewGeometry(m.Total, m.PieceLength)
+	if err != nil {
+		return nil, err
+	}
+	rec, _ := e.record()
+	return fileViews(layout{&m.Info, geo}, priorities(rec.Priorities, len(m.Files)), have), nil
+}
+
+// atRest reads what the resume database knows of a torrent without a loop.
+func (s *Session) atRest(e *entry) (*metainfo.Metainfo, *piece.Bitfield, error) {
+	m, err := s.metainfo(e)
+	if err != nil {
+		return nil, nil, err
+	}
+	have, err := s.db.Pieces(e.hash, m.Pieces())
+	return m, have, err
+}
+
+// fileViews pictures files.
+func fileViews(l layout, prio []Priority, have *piece.Bitfield) []File {
+	out := make([]File, len(l.info.Files))
+	for i, f := range l.info.Files {
+		out[i] = File{Index: i, Path: f.Path, Size: f.Length, Have: haveOf(l, i, have), Priority: prio[i], Pad: f.Pad}
+	}
+	return out
+}
+
+// Peers pictures a torrent's connected peers.
+func (s *Session) Peers(h metainfo.Hash) ([]Peer, error) {
+	e, err := s.find(h)
+	if err != nil {
+		return nil, err
+	}
+	out := []Peer{}
+	s.look(e, func(t *torrent) { out = t.peerViews() })
+	return out, nil
+}
+
+// Pieces says which pieces a torrent has, and how many connected peers have
+// each (nil while it does not run).
+func (s *Session) Pieces(h metainfo.Hash) (have *piece.Bitfield, availability []uint16, err error) {
+	e, err := s.find(h)
+	if err != nil {
+		return nil, nil, err
+	}
+	ok := s.look(e, func(t *torrent) {
+		have = t.pick.Have().Clone()
+		availability = make([]uint16, t.geo.Pieces())
+		for i := range availability {
+			availability[i] = uint16(min(t.pick.Availability(piece.Index(i)), 1<<16-1))
+		}
+	})
+	if ok {
+		return have, availability, nil
+	}
+	_, have, err = s.atRest(e)
+	return have, nil, err
+}
+
+// SetPriorities changes the priorities of some files, by their index.
+func (s *Session) SetPriorities(ctx context.Context, h metainfo.Hash, want map[int]Priority) error {
+	e, err := s.find(h)
+	if err != nil {
+		return err
+	}
+	m, err := s.metainfo(e)
+	if err != nil {
+		return err
+	}
+	for i, p := range want {
+		switch {
+		case i < 0 || i >= len(m.Files):
+			return fmt.Errorf("%w: file %d: the torrent has files 0 to %d", ErrInvalid, i, len(m.Files)-1)
+		case p < Skip || p > High:
+			return fmt.Errorf("%w: priority %d of file %d: want 0 (skip) to %d (high)", ErrInvalid, p, i, High)
+		}
+	}
+	var prio []Priority
+	err = e.change(s.db, func(r *resume.Record) {
+		prio = priorities(r.Priorities, len(m.Files))
+		for i, p := range want {
+			prio[i] = p
+		}
+		r.Priorities = make([]uint8, len(prio))
+		for i, p := range prio {
+			r.Priorities[i] = uint8(p)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	t := e.running()
+	if t == nil || !t.tell(func(t *torrent) { t.setPriorities(prio) }) {
+		// Nobody knows whether it is still complete: the loop finds out.
+		e.setComplete(s, false)
+		s.queue.kick()
+	}
+	return nil
+}
+
+// setPriorities takes over new file priorities. Files that became wanted get
+// the bytes that are in the parts file.
+func (t *torrent) setPriorities(prio []Priority) {
+	skip := make([]bool, len(prio))
+	for i, p := range prio {
+		skip[i] = p == Skip
+	}
+	files := t.disk.files
+	t.spawn(func() {
+		err := files.SetSkip(skip)
+		t.tell(func(t *torrent) {
+			if err != nil {
+				t.fail(err, false)
+			}
+			t.tookPriorities(prio)
+		})
+	})
+}
+
+func (t *torrent) tookPriorities(prio []Priority) {
+	t.disk.prio = prio
+	t.applyPriorities()
+	t.disk.recount(t.pick.Have())
+	t.e.tot.left.Store(t.disk.bytes.wanted - t.disk.bytes.haveWanted)
+	t.disk.synced = false
+	if t.disk.check == nil {
+		if t.pick.Missing() == 0 {
+			t.complete()
+		} else {
+			t.incomplete()
+		}
+	}
+	for _, p := range t.peers.all {
+		t.updateInterest(p)
+	}
+	t.clock.dialAt = t.now
+	t.publishNow()
+}
+
+// Stats pictures the session.
+func (s *Session) Stats() Stats {
+	st := s.store.Stats()
+	out := Stats{
+		Torrents: map[State]int{}, ListenPort: int(s.port()), Uptime: time.Since(s.began),
+		MemoryLeased: int64(st.Leased+st.Buffers) * piece.BlockSize, OpenFiles: st.OpenFiles, Counters: s.counters.snapshot(),
+	}
+	out.ResumeFailures = out.Counters["resume_failures"]
+	for _, e := range s.entries() {
+		v := e.view.Load()
+		out.Torrents[v.State]++
+		out.Peers += v.Peers
+		out.RateUp += v.RateUp
+		out.RateDown += v.RateDown
+		out.Uploaded += e.tot.up.Load()
+		out.Downloaded += e.tot.down.Load()
+		out.Corrupt += e.tot.corrupt.Load()
+	}
+	return out
+}
+
+func trackerViews(views []tracker.View) []Tracker {
+	out := make([]Tracker, len(views))
+	for i, v := range views {
+		out[i] = Tracker{
+			URL: v.URL, Tier: v.Tier, Status: v.Status, Error: v.Error, Warning: v.Warning,
+			Announces: v.Announces, Failures: v.Failures, Peers: v.Peers,
+			Swarm: SwarmCounts(v.Swarm), Last: v.Last, Next: v.Next,
+		}
+	}
+	return out
+}

@@ -1,0 +1,336 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"btd/piece"
+	"btd/storage"
+)
+
+// disk is the torrent's side of storage: what is had, what is wanted, and
+// what is wrong.
+type disk struct {
+	layout
+	files  *storage.Torrent
+	prio   []Priority      // per file
+	pads   bool            // the torrent has pad files
+	check  *check          // under way, or nil
+	redo   bool            // check everything once the present check ends
+	todo   *piece.Bitfield // of a check that an error ended
+	err    error           // why nothing can be written (or read), or nil
+	blind  bool            // err concerns reading as well
+	probe  probe
+	bytes  haveBytes
+	synced bool // the end of the download was handled
+	clean  bool // the resume database says of every file what it is now
+}
+
+// haveBytes counts content without pad files.
+type haveBytes struct {
+	size, have         int64
+	wanted, haveWanted int64
+}
+
+// probe is how an error state ends: the cause is looked at now and then.
+type probe struct {
+	next    time.Time
+	wait    time.Duration
+	running bool
+}
+
+const (
+	probeFirst = 2 * time.Second
+	probeMost  = 30 * time.Second
+)
+
+func (d *disk) readable() bool { return d.check == nil && !(d.err != nil && d.blind) }
+
+func (d *disk) busy() bool { return d.check != nil || d.err != nil || d.probe.running }
+
+func (d *disk) isPad(b piece.Block) bool { return d.pads && d.files.Pad(b) }
+
+func (d *disk) isWanted(file int) bool {
+	return d.prio[file] != Skip && !d.info.Files[file].Pad
+}
+
+// count adds or takes away the bytes of piece i.
+func (d *disk) count(i piece.Index, sign int64) {
+	d.bytes.have += sign * d.bytesOf(i, func(f int) bool { return !d.info.Files[f].Pad })
+	d.bytes.haveWanted += sign * d.bytesOf(i, d.isWanted)
+}
+
+// recount starts over after the priorities changed.
+func (d *disk) recount(have *piece.Bitfield) {
+	d.bytes = haveBytes{}
+	for i, f := range d.info.Files {
+		if f.Pad {
+			continue
+		}
+		d.bytes.size += f.Length
+		if d.prio[i] != Skip {
+			d.bytes.wanted += f.Length
+		}
+	}
+	if have.All() {
+		d.bytes.have, d.bytes.haveWanted = d.bytes.size, d.bytes.wanted
+		return
+	}
+	for i := range have.Indexes() {
+		d.count(i, 1)
+	}
+}
+
+// written is what storage reports of a piece.
+type written storage.Result
+
+func (w written) apply(t *torrent) {
+	switch {
+	case w.Err != nil:
+		t.blame.forget(w.Piece)
+		t.pick.Failed(w.Piece)
+		t.fail(w.Err, false)
+	case !w.OK:
+		t.onFailed(w.Piece, w.Blocks)
+	default:
+		t.gotPiece(w.Piece)
+		t.settle(w.Piece)
+		t.broadcastHave(w.Piece)
+		if t.pick.Missing() == 0 {
+			t.complete()
+		}
+	}
+}
+
+// gotPiece counts a piece whose hash is good and whose bytes are written.
+func (t *torrent) gotPiece(i piece.Index) {
+	if t.pick.Have().Has(i) {
+		return
+	}
+	t.pick.Passed(i)
+	t.disk.count(i, 1)
+	t.disk.synced, t.disk.clean = false, false
+	t.e.tot.left.Store(t.disk.bytes.wanted - t.disk.bytes.haveWanted)
+	t.e.log.add(i, t.geo.Length(i))
+	t.s.persist.touch(t.e, t.disk.files)
+	t.pub.dirty = true
+}
+
+// losePiece takes back a piece that turned out not to be there.
+func (t *torrent) losePiece(i piece.Index) {
+	if !t.pick.Have().Has(i) {
+		return
+	}
+	t.pick.Lost(i)
+	t.disk.count(i, -1)
+	t.disk.synced, t.disk.clean = false, false
+	t.e.tot.left.Store(t.disk.bytes.wanted - t.disk.bytes.haveWanted)
+	t.e.log.drop(i)
+	t.s.persist.touch(t.e, t.disk.files)
+	t.pub.dirty = true
+}
+
+// fail puts the torrent into the error state. What it has is kept; it goes
+// on by itself when the cause is gone.
+func (t *torrent) fail(err error, reading bool) {
+	if t.disk.err != nil {
+		t.disk.blind = t.disk.blind || reading
+		return
+	}
+	t.disk.err, t.disk.blind = err, reading
+	t.disk.probe = probe{next: t.now.Add(probeFirst), wait: probeFirst}
+	t.log.Error("torrent stopped by a storage error", "err", storage.Describe(err))
+	for _, p := range t.peers.all {
+		t.updateInterest(p)
+		if reading {
+			t.chokePeer(p)
+		}
+	}
+	t.publishNow()
+	t.s.hub.publish(EventError, t.e.hash, t.e.view.Load(), storage.Describe(err))
+}
+
+// onUnreadable handles a piece that could not be read for a peer.
+func (t *torrent) onUnreadable(i piece.Index, err error) {
+	t.log.Warn("piece could not be read", "piece", i, "err", err)
+	if t.disk.todo == nil {
+		t.disk.todo = piece.NewBitfield(t.geo.Pieces())
+	}
+	t.disk.todo.Set(i)
+	t.fail(fmt.Errorf("reading piece %d: %w", i, err), true)
+}
+
+// tickDisk looks whether the cause of an error is gone.
+func (t *torrent) tickDisk() {
+	d := &t.disk
+	if d.err == nil || d.check != nil || d.probe.running || t.now.Before(d.probe.next) {
+		return
+	}
+	d.probe.running = true
+	blind := d.blind
+	t.spawn(func() {
+		err := d.files.Probe()
+		var changed *piece.Bitfield
+		if err == nil && blind {
+			changed, err = t.changedPieces()
+		}
+		t.tell(func(t *torrent) { t.probed(err, changed) })
+	})
+}
+
+// probed ends the error state if err is nil. Pieces of files that changed
+// meanwhile are verified again.
+func (t *torrent) probed(err error, changed *piece.Bitfield) {
+	d := &t.disk
+	d.probe.running = false
+	if err != nil {
+		d.probe.wait = min(2*d.probe.wait, probeMost)
+		d.probe.next = t.now.Add(d.probe.wait)
+		d.err = err
+		return
+	}
+	t.log.Info("the storage error is gone, going on")
+	d.err, d.blind = nil, false
+	if d.todo != nil {
+		changed, d.todo = d.todo, nil
+	}
+	if changed != nil && changed.Count() > 0 {
+		t.startCheck(changed)
+	}
+	for _, p := range t.peers.all {
+		t.updateInterest(p)
+	}
+	t.feedAll()
+	t.choke.next = t.now
+	t.publishNow()
+	t.s.hub.publish(EventState, t.e.hash, t.e.view.Load(), "")
+}
+
+// changedPieces are the had pieces of files that are not as they were when
+// last seen. It runs outside the loop.
+func (t *torrent) changedPieces() (*piece.Bitfield, error) {
+	stats, err := t.disk.files.Stat()
+	if err != nil {
+		return nil, err
+	}
+	var have *piece.Bitfield
+	if err := t.ask(t.ctx, func(t *torrent) { have = t.pick.Have().Clone() }); err != nil {
+		return nil, err
+	}
+	out := piece.NewBitfield(t.geo.Pieces())
+	for i := range t.meta.Files {
+		first, last, ok := t.disk.span(i)
+		if !ok || t.meta.Files[i].Pad || stats[i].Exists && stats[i].Size >= t.meta.Files[i].Length {
+			continue
+		}
+		for n := first; n <= last; n++ {
+			if have.Has(n) {
+				out.Set(n)
+			}
+		}
+	}
+	return out, nil
+}
+
+// check is a verification under way.
+type check struct {
+	want   *piece.Bitfield // read by the verifying goroutine
+	left   *piece.Bitfield // still without a result; the loop's
+	cancel context.CancelFunc
+	total  int
+	began  time.Time
+}
+
+// checked is a group of results of a check.
+type checked struct {
+	c    *check
+	good []piece.Index
+	bad  []piece.Index
+	end  bool
+	err  error
+}
+
+// startCheck verifies the pieces of want in the background. No peer is
+// spoken to meanwhile.
+func (t *torrent) startCheck(want *piece.Bitfield) {
+	if t.disk.check != nil {
+		t.disk.redo = true
+		return
+	}
+	for len(t.peers.all) > 0 {
+		t.drop(t.peers.all[0], errNotReady)
+	}
+	ctx, cancel := context.WithCancel(t.ctx)
+	c := &check{want: want, left: want.Clone(), cancel: cancel, total: want.Count(), began: t.now}
+	t.disk.check = c
+	files := t.disk.files
+	t.spawn(func() {
+		defer cancel()
+		err := t.s.checks.do(ctx, func() error { return verify(ctx, t, files, c) })
+		t.in.post(&checked{c: c, end: true, err: err})
+	})
+	t.publishNow()
+	t.s.hub.publish(EventState, t.e.hash, t.e.view.Load(), "")
+}
+
+// verify hashes the pieces of c and posts results in groups.
+func verify(ctx context.Context, t *torrent, files *storage.Torrent, c *check) error {
+	group := &checked{c: c}
+	last := time.Now()
+	err := files.Verify(ctx, c.want, func(i piece.Index, ok bool) {
+		if ok {
+			group.good = append(group.good, i)
+		} else {
+			group.bad = append(group.bad, i)
+		}
+		if now := time.Now(); now.Sub(last) > 200*time.Millisecond {
+			t.in.post(group)
+			group, last = &checked{c: c}, now
+		}
+	})
+	t.in.post(group)
+	return err
+}
+
+func (g *checked) apply(t *torrent) {
+	if t.disk.check != g.c {
+		return
+	}
+	for _, i := range g.good {
+		g.c.left.Clear(i)
+		t.gotPiece(i)
+	}
+	for _, i := range g.bad {
+		g.c.left.Clear(i)
+		t.losePiece(i)
+	}
+	t.pub.dirty = true
+	if !g.end {
+		return
+	}
+	t.disk.check = nil
+	if g.err == nil {
+		t.e.clearSuspect()
+	}
+	switch {
+	case t.ctx.Err() != nil:
+		return
+	case g.err != nil:
+		t.disk.todo = g.c.left // goes on when the cause of the error is gone
+		t.fail(g.err, true)
+		return
+	case t.disk.redo:
+		t.disk.redo = false
+		t.startCheck(allPieces(t.geo.Pieces()))
+		return
+	}
+	t.log.Info("verified", "pieces", g.c.total, "have", t.pick.Have().Count(), "took", t.now.Sub(g.c.began).Round(time.Millisecond))
+	t.afterCheck()
+}
+
+func allPieces(n int) *piece.Bitfield {
+	f := piece.NewBitfield(n)
+	f.Fill()
+	return f
+}

@@ -1,0 +1,308 @@
+package session
+
+import (
+	"slices"
+	"time"
+
+	"btd/peerwire"
+	"btd/piece"
+)
+
+const (
+	firstDepth   = 16              // requests to a peer whose rate is not known yet
+	minDepth     = 2               // requests to the slowest peer
+	maxDepth     = 2000            // requests to the fastest
+	defaultReqQ  = 250             // what a peer accepts if it does not say (libtorrent's default)
+	pipeline     = 3 * time.Second // worth of data that is kept requested
+	snubAfter    = 60 * time.Second
+	requestLives = 45 * time.Second // then others may be asked for the block as well
+	maxOwed      = 64               // cancelled requests that may be open before no more are made
+)
+
+// hungry notes that p may be asked for more.
+func (t *torrent) hungry(p *peer) {
+	p.down.hungry = true
+	t.touch(p)
+}
+
+// feedAll lets every peer be asked for more: blocks or memory became free.
+func (t *torrent) feedAll() {
+	for _, p := range t.peers.all {
+		if p.down.interested {
+			t.hungry(p)
+		}
+	}
+}
+
+// feed requests blocks from p until its pipeline is full.
+func (t *torrent) feed(p *peer) {
+	d := &p.down
+	if !d.hungry || !d.interested || t.now.Before(d.pause) || t.disk.err != nil || t.disk.check != nil {
+		return
+	}
+	want := d.depth - d.live
+	// Requests go out in groups: a quarter of the pipeline may run empty first.
+	if want <= 0 || d.live > 0 && want*4 < d.depth || len(d.reqs)-d.live > maxOwed {
+		return
+	}
+	d.hungry = false
+	want = t.flow.down.allow(p, want)
+	granted := t.s.store.Lease(want)
+	if granted < want {
+		t.clock.starved = true
+		d.hungry = true
+	}
+	if granted <= 0 {
+		return
+	}
+	blocks := t.choose(p, granted)
+	t.s.store.Unlease(granted - len(blocks))
+	if d.live == 0 {
+		d.lastBlock = t.now
+	}
+	for _, b := range blocks {
+		if t.disk.isPad(b) {
+			t.s.store.Unlease(1)
+			t.fillPad(b)
+			continue
+		}
+		d.reqs = append(d.reqs, request{block: b, at: t.now})
+		d.live++
+		p.wire.credit.Add(1)
+		p.wire.ctl = peerwire.AppendRequest(p.wire.ctl, b)
+	}
+	d.grant = max(0, d.grant-int64(len(blocks))*piece.BlockSize)
+	if len(blocks) > 0 && d.live < d.depth && t.disk.pads {
+		d.hungry = true // pad blocks took places: pick again
+		t.touch(p)
+	}
+}
+
+// choose picks up to n blocks to ask of p: anything while p serves us, pieces
+// of its allowed-fast set while it does not.
+func (t *torrent) choose(p *peer, n int) []piece.Block {
+	t.peers.picked = t.peers.picked[:0]
+	if !p.down.choked {
+		t.peers.picked = t.pick.Pick(p.has, n, t.peers.picked)
+		return t.peers.picked
+	}
+	for _, i := range p.down.allowed {
+		if len(t.peers.picked) == n {
+			break
+		}
+		if p.has.Has(i) {
+			t.peers.picked = t.pick.PickPiece(p.has, i, n-len(t.peers.picked), t.peers.picked)
+		}
+	}
+	return t.peers.picked
+}
+
+// fillPad supplies a block of a pad file: zeros that are never requested
+// (BEP 47).
+func (t *torrent) fillPad(b piece.Block) {
+	buf := t.s.store.Alloc()
+	clear(buf[:b.Length])
+	if fresh, _ := t.pick.Received(nil, b); !fresh {
+		t.s.store.Free(buf)
+		return
+	}
+	t.disk.files.Write(b, buf)
+}
+
+// onPiece takes a block.
+func (t *torrent) onPiece(p *peer, m *peerwire.Message) error {
+	if m.Buf == nil {
+		t.s.count("unrequested_blocks")
+		return p.tolerate()
+	}
+	b, ok := t.geo.CheckBlock(m.Index, m.Begin, m.Length)
+	at := -1
+	if ok {
+		at = findRequest(p.down.reqs, b)
+	}
+	if at < 0 {
+		t.s.store.Free(m.Buf)
+		t.s.count("unrequested_blocks")
+		return p.tolerate()
+	}
+	t.settleRequest(p, at) // the buffer counts against the memory by itself now
+	p.down.meter.add(int(b.Length))
+	t.flow.down.meter.add(int(b.Length))
+	t.e.tot.down.Add(int64(b.Length))
+	p.down.lastBlock, p.down.snubbed = t.now, false
+	t.grow(p)
+	t.hungry(p)
+	fresh, others := t.pick.Received(p.has, b)
+	if !fresh {
+		t.s.store.Free(m.Buf)
+		t.s.countN("duplicate_bytes", int64(b.Length))
+		return nil
+	}
+	for _, o := range others {
+		t.cancelAt(o, b)
+	}
+	t.blame.received(p, b)
+	t.disk.files.Write(b, m.Buf)
+	return nil
+}
+
+// grow widens the pipeline: by one a block while the rate still climbs.
+func (t *torrent) grow(p *peer) {
+	if p.down.slowStart && p.down.depth < p.reqLimit() {
+		p.down.depth++
+	}
+}
+
+// reqLimit is how many requests the peer takes at a time.
+func (p *peer) reqLimit() int {
+	if p.ext.ReqQ > 0 {
+		return min(p.ext.ReqQ, maxDepth)
+	}
+	return defaultReqQ
+}
+
+// tickDown adapts the pipeline once a second and deals with a peer that
+// stopped sending.
+func (t *torrent) tickDown(p *peer) {
+	d := &p.down
+	if d.slowStart && d.meter.last > 0 && d.meter.last < d.meter.rate*1.1 {
+		d.slowStart = false
+	}
+	byRate := int(max(d.meter.rate, d.meter.last) * pipeline.Seconds() / piece.BlockSize)
+	if !d.slowStart {
+		d.depth = byRate
+	}
+	d.depth = min(max(d.depth, byRate, minDepth), p.reqLimit())
+	if len(d.reqs) > 0 && t.now.Sub(d.lastBlock) > snubAfter && !d.snubbed {
+		d.snubbed = true
+		d.slowStart, d.depth = false, minDepth
+		t.releaseOld(p, 0)
+	}
+	if len(d.reqs) > 0 && t.now.Sub(d.reqs[0].at) > requestLives {
+		t.releaseOld(p, requestLives)
+	}
+	if d.interested {
+		d.hungry = true
+	}
+}
+
+// releaseOld lets other peers be asked for the blocks that p has owed for
+// longer than age. What p still sends of them is welcome.
+func (t *torrent) releaseOld(p *peer, age time.Duration) {
+	for k := range p.down.reqs {
+		r := &p.down.reqs[k]
+		if !r.cancelled && t.now.Sub(r.at) >= age {
+			t.cancelRequest(p, k)
+			t.pick.Dropped(p.has, r.block)
+		}
+	}
+	t.feedAll()
+}
+
+// cancelAt tells another peer that a block is no longer wanted from it.
+func (t *torrent) cancelAt(pp *piece.Peer, b piece.Block) {
+	p := t.peers.byPicker[pp]
+	if p == nil {
+		return
+	}
+	at := findRequest(p.down.reqs, b)
+	if at < 0 || p.down.reqs[at].cancelled {
+		return
+	}
+	p.wire.ctl = peerwire.AppendCancel(p.wire.ctl, b)
+	if p.fast() {
+		t.cancelRequest(p, at) // answered by the block or a reject (BEP 6)
+	} else {
+		t.settleRequest(p, at)
+	}
+	t.hungry(p)
+}
+
+// cancelRequest gives up a request whose answer may still come.
+func (t *torrent) cancelRequest(p *peer, at int) {
+	p.down.reqs[at].cancelled = true
+	p.down.live--
+	t.s.store.Unlease(1)
+}
+
+// settleRequest removes a request that was answered or never will be.
+func (t *torrent) settleRequest(p *peer, at int) {
+	if !p.down.reqs[at].cancelled {
+		p.down.live--
+		t.s.store.Unlease(1)
+	}
+	p.down.reqs = removeRequest(p.down.reqs, at)
+}
+
+// onReject takes back a request (BEP 6).
+func (t *torrent) onReject(p *peer, m *peerwire.Message) {
+	b, ok := t.geo.CheckBlock(m.Index, m.Begin, m.Length)
+	if !ok {
+		return
+	}
+	at := findRequest(p.down.reqs, b)
+	if at < 0 {
+		return
+	}
+	if !p.down.reqs[at].cancelled {
+		t.pick.Dropped(p.has, b)
+	}
+	t.settleRequest(p, at)
+	p.wire.credit.Add(-1)
+	// A peer that says no is asked again later, not as fast as it can say so.
+	p.down.pause = t.now.Add(time.Second)
+	p.down.allowed = slices.DeleteFunc(p.down.allowed, func(i piece.Index) bool { return p.down.choked && i == b.Piece })
+	t.feedAll()
+}
+
+// onChoke gives up what was requested. Without the fast extension a choke
+// drops all requests; with it every request is rejected or answered.
+func (t *torrent) onChoke(p *peer) {
+	p.down.choked = true
+	if p.fast() {
+		return
+	}
+	t.forgetRequests(p)
+	t.feedAll()
+}
+
+// forgetRequests drops everything asked of p.
+func (t *torrent) forgetRequests(p *peer) {
+	t.pick.DroppedAll(p.has)
+	t.s.store.Unlease(p.down.live)
+	p.down.reqs, p.down.live = p.down.reqs[:0], 0
+	p.wire.credit.Store(int64(maxLate))
+}
+
+// maxLate is how many blocks may still arrive after a choke dropped their
+// requests. They were on their way; they are not held against the peer.
+const maxLate = 64
+
+// tolerate counts something useless that a peer did, and ends its patience
+// at some point.
+func (p *peer) tolerate() error {
+	p.down.bad++
+	if p.down.bad > 1000 {
+		return errProtocol
+	}
+	return nil
+}
+
+// findRequest is the position of block b, nearly always the first.
+func findRequest(reqs []request, b piece.Block) int {
+	for i := range reqs {
+		if reqs[i].block == b {
+			return i
+		}
+	}
+	return -1
+}
+
+// removeRequest keeps the order. Answers come in order, so that mostly the
+// first goes: the slice then slides along its array.
+func removeRequest(reqs []request, i int) []request {
+	if i == 0 {
+		return reqs[1:]
+	}
+	return append(reqs[:i], reqs[i+1:]...)
+}

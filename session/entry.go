@@ -1,0 +1,285 @@
+package session
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"btd/metainfo"
+	"btd/piece"
+	"btd/storage/resume"
+)
+
+// entry is what the session keeps of every torrent, active or not. It is
+// small: thousands of them are normal.
+type entry struct {
+	hash  metainfo.Hash
+	place int64 // in the queue
+	view  atomic.Pointer[Torrent]
+	tot   totals
+	log   journal
+
+	flushing sync.Mutex  // held while the journal is being written
+	stopping atomic.Bool // a limit is stopping it
+
+	mu      sync.Mutex // guards the fields below; never held while waiting for the loop
+	rec     resume.Record
+	run     *torrent // nil while no loop runs
+	problem string   // last error that is worth showing while no loop runs
+	failing bool     // problem keeps the torrent from running
+	removed bool
+	suspect bool             // hash everything before use
+	queued  bool             // waits for a place
+	fresh   bool             // not in the resume database yet
+	hints   []netip.AddrPort // addresses for the loop when it starts
+}
+
+func newEntry(rec resume.Record) *entry {
+	e := &entry{hash: rec.Hash, place: rec.Queue, rec: rec}
+	e.tot.load(rec)
+	e.tot.left.Store(-1)
+	if rec.Complete {
+		e.tot.left.Store(0)
+	}
+	e.view.Store(e.idleView())
+	return e
+}
+
+// totals are counters that the loop writes and others read.
+type totals struct {
+	up, down, corrupt atomic.Int64 // bytes
+	active, seeding   atomic.Int64 // nanoseconds
+	left              atomic.Int64 // wanted bytes still missing; -1 means unknown
+	upBase, downBase  int64        // up and down when the daemon started
+}
+
+func (c *totals) load(r resume.Record) {
+	c.up.Store(r.Uploaded)
+	c.upBase, c.downBase = r.Uploaded, r.Downloaded
+	c.down.Store(r.Downloaded)
+	c.corrupt.Store(r.Corrupt)
+	c.active.Store(r.SecondsActive * int64(time.Second))
+	c.seeding.Store(r.SecondsSeeding * int64(time.Second))
+}
+
+func (c *totals) store(r *resume.Record) {
+	r.Uploaded = c.up.Load()
+	r.Downloaded = c.down.Load()
+	r.Corrupt = c.corrupt.Load()
+	r.SecondsActive = c.active.Load() / int64(time.Second)
+	r.SecondsSeeding = c.seeding.Load() / int64(time.Second)
+}
+
+// journal holds what the loop wants recorded and the persister has not
+// written yet. Pieces enter it when they are written, and are claimed only
+// after a sync (see persist.go).
+type journal struct {
+	mu    sync.Mutex
+	good  []piece.Index
+	lost  []piece.Index
+	bytes int64 // of good
+}
+
+func (j *journal) add(i piece.Index, n int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lost = without(j.lost, i)
+	j.good = append(j.good, i)
+	j.bytes += n
+}
+
+func (j *journal) drop(i piece.Index) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.good = without(j.good, i)
+	j.lost = append(j.lost, i)
+}
+
+func without(s []piece.Index, i piece.Index) []piece.Index {
+	if len(s) == 0 {
+		return s
+	}
+	return slices.DeleteFunc(s, func(x piece.Index) bool { return x == i })
+}
+
+// take empties the journal.
+func (j *journal) take() (good, lost []piece.Index) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	good, lost = j.good, j.lost
+	j.good, j.lost, j.bytes = nil, nil, 0
+	return good, lost
+}
+
+// giveBack returns what could not be written.
+func (j *journal) giveBack(good, lost []piece.Index) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.good = append(good, j.good...)
+	j.lost = append(lost, j.lost...)
+}
+
+func (j *journal) empty() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.good) == 0 && len(j.lost) == 0
+}
+
+// idleView is the picture of a torrent that has no loop. The caller holds
+// e.mu.
+func (e *entry) idleView() *Torrent {
+	r := &e.rec
+	v := &Torrent{
+		Hash: e.hash, Name: r.Name, Dir: r.Dir, Private: r.Private,
+		Size: r.Size, Wanted: r.Size, Pieces: r.Pieces,
+		Uploaded: e.tot.up.Load(), Downloaded: e.tot.down.Load(), Corrupt: e.tot.corrupt.Load(),
+		SecondsActive:  e.tot.active.Load() / int64(time.Second),
+		SecondsSeeding: e.tot.seeding.Load() / int64(time.Second),
+		Swarm:          SwarmCounts{-1, -1, -1},
+		Added:          r.Added, Completed: r.Completed,
+		Options: optionsOf(r),
+		Error:   e.problem,
+	}
+	if old := e.view.Load(); old != nil {
+		v.Single, v.Size, v.Wanted, v.Have, v.HaveWanted = old.Single, old.Size, old.Wanted, old.Have, old.HaveWanted
+		v.PieceLength, v.PiecesHave, v.PeersKnown, v.Swarm = old.PieceLength, old.PiecesHave, old.PeersKnown, old.Swarm
+	}
+	if r.Complete && v.HaveWanted == 0 {
+		v.Have, v.HaveWanted, v.PiecesHave = r.Size, r.Size, r.Pieces
+	}
+	switch {
+	case e.failing:
+		v.State = StateError
+	case r.Stopped:
+		v.State = StateStopped
+	case e.queued:
+		v.State = StateQueued
+	case r.Complete:
+		v.State = StateSeeding
+	default:
+		v.State = StateQueued
+	}
+	return v
+}
+
+func optionsOf(r *resume.Record) Options {
+	return Options{
+		Stopped: r.Stopped, Sequential: r.Sequential,
+		Limits:     Limits{Up: r.LimitUp, Down: r.LimitDown},
+		RatioLimit: r.RatioLimit, SeedTime: r.SeedTime,
+	}
+}
+
+// record is a copy of the resume record; suspect tells that it was damaged.
+func (e *entry) record() (rec resume.Record, suspect bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.rec, e.suspect
+}
+
+// save writes the record, with the present counters.
+func (e *entry) save(db *resume.DB) error {
+	e.mu.Lock()
+	removed := e.removed
+	rec := e.rec
+	e.mu.Unlock()
+	if removed {
+		return nil
+	}
+	e.tot.store(&rec)
+	return db.Update(rec)
+}
+
+// change edits the record and writes it.
+func (e *entry) change(db *resume.DB, f func(r *resume.Record)) error {
+	e.mu.Lock()
+	f(&e.rec)
+	e.mu.Unlock()
+	return e.save(db)
+}
+
+// counters are the totals as the resume database keeps them.
+func (e *entry) counters() *resume.Counters {
+	var r resume.Record
+	e.tot.store(&r)
+	return &resume.Counters{
+		Uploaded: r.Uploaded, Downloaded: r.Downloaded, Corrupt: r.Corrupt,
+		SecondsActive: r.SecondsActive, SecondsSeeding: r.SecondsSeeding,
+	}
+}
+
+// running is the torrent's loop, or nil.
+func (e *entry) running() *torrent {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.run
+}
+
+// setComplete notes whether everything wanted is here. It returns true the
+// first time that it is.
+func (e *entry) setComplete(s *Session, complete bool) (first bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.rec.Complete == complete {
+		return false
+	}
+	e.rec.Complete = complete
+	if complete && e.rec.Completed.IsZero() {
+		e.rec.Completed, first = time.Now(), true
+	}
+	s.persist.touchRecord(e)
+	return first
+}
+
+// setProblem shows why the torrent cannot run.
+func (e *entry) setProblem(s *Session, problem string) {
+	e.mu.Lock()
+	news := !e.failing
+	e.failing, e.problem = true, problem
+	v := e.idleView()
+	e.view.Store(v)
+	e.mu.Unlock()
+	if news {
+		s.hub.publish(EventError, e.hash, v, problem)
+	}
+}
+
+func (e *entry) clearProblem() {
+	e.mu.Lock()
+	e.failing, e.problem = false, ""
+	e.mu.Unlock()
+}
+
+// retired takes the loop off the entry after its end.
+func (e *entry) retired(t *torrent) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.run == t {
+		e.run = nil
+	}
+	e.view.Store(e.idleView())
+}
+
+// isSuspect tells whether everything will be hashed before use.
+func (e *entry) isSuspect() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.suspect
+}
+
+func (e *entry) clearSuspect() {
+	e.mu.Lock()
+	e.suspect = false
+	e.mu.Unlock()
+}
+
+// takeHints is the addresses that were given while no loop ran.
+func (e *entry) takeHints() []netip.AddrPort {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	h := e.hints
+	e.hints = nil
+	return h
+}

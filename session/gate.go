@@ -1,0 +1,44 @@
+package session
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// gate admits up to max holders at a time; nobody waits.
+type gate struct {
+	max  int64
+	held atomic.Int64
+}
+
+func (g *gate) take() bool {
+	if g.held.Add(1) > g.max {
+		g.held.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (g *gate) put() { g.held.Add(-1) }
+
+// admit is take for holders that give their place back once.
+func (g *gate) admit() (release func(), ok bool) {
+	if !g.take() {
+		return nil, false
+	}
+	return sync.OnceFunc(g.put), true
+}
+
+// turns lets a few run at a time; the others wait.
+type turns chan struct{}
+
+func (w turns) do(ctx context.Context, f func() error) error {
+	select {
+	case w <- struct{}{}:
+		defer func() { <-w }()
+		return f()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

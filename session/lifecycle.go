@@ -1,0 +1,203 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"btd/storage"
+	"btd/storage/resume"
+)
+
+// wakeable tells whether a loop may run for e. The caller holds e.mu.
+func (e *entry) wakeable() bool { return !e.removed && !e.fresh && !e.rec.Stopped && !e.queued }
+
+// serves tells whether peers may be answered for e.
+func (e *entry) serves() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.wakeable()
+}
+
+// wake returns e's loop, started if it does not run. It returns nil if none
+// may run. force starts it for a torrent that is stopped as well.
+func (s *Session) wake(e *entry, force bool) *torrent {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.run != nil {
+		return e.run
+	}
+	if s.closing.Load() || e.removed || e.fresh || !force && !e.wakeable() {
+		return nil
+	}
+	e.run = newTorrent(s, e)
+	go e.run.run()
+	return e.run
+}
+
+// deliver hands ev to e's loop, waking it if need be. It returns false if
+// the torrent does not run.
+func (s *Session) deliver(e *entry, ev event) bool {
+	for range 3 {
+		t := s.wake(e, false)
+		if t == nil {
+			return false
+		}
+		if t.in.post(ev) {
+			return true
+		}
+		select {
+		case <-t.done: // it was about to end: try the next one
+		case <-s.ctx.Done():
+			return false
+		}
+	}
+	return false
+}
+
+// halt ends e's loop, if one runs, and waits for it.
+func (s *Session) halt(ctx context.Context, e *entry) error {
+	t := e.running()
+	if t == nil {
+		return nil
+	}
+	t.stop()
+	select {
+	case <-t.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// start makes a torrent run again after stop.
+func (s *Session) start(e *entry) error {
+	if err := e.change(s.db, func(r *resume.Record) { r.Stopped = false }); err != nil {
+		return err
+	}
+	e.clearProblem()
+	s.refresh(e)
+	s.queue.kick()
+	return nil
+}
+
+// halted records that a torrent is stopped, and stops it.
+func (s *Session) halted(ctx context.Context, e *entry, why string) error {
+	if err := e.change(s.db, func(r *resume.Record) { r.Stopped = true }); err != nil {
+		return err
+	}
+	s.announcer.stop(e)
+	e.mu.Lock()
+	e.problem, e.failing, e.queued = why, false, false
+	e.mu.Unlock()
+	err := s.halt(ctx, e)
+	s.announcer.stop(e) // the loop may have begun announcing meanwhile
+	s.refresh(e)
+	s.queue.kick()
+	return err
+}
+
+// refresh renews the picture of a torrent whose loop does not run.
+func (s *Session) refresh(e *entry) {
+	e.mu.Lock()
+	if e.run != nil {
+		e.mu.Unlock()
+		return
+	}
+	old := e.view.Load()
+	v := e.idleView()
+	e.view.Store(v)
+	e.mu.Unlock()
+	if old == nil || old.State != v.State {
+		s.hub.publish(EventState, e.hash, v, v.Error)
+	}
+}
+
+// remove forgets a torrent, and deletes its files if asked to.
+func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
+	s.announcer.stop(e)
+	e.mu.Lock()
+	e.removed = true
+	e.mu.Unlock()
+	if err := s.halt(ctx, e); err != nil {
+		e.mu.Lock()
+		e.removed = false
+		e.mu.Unlock()
+		s.queue.kick()
+		return fmt.Errorf("stopping the torrent: %w", err)
+	}
+	s.announcer.stop(e) // the loop may have begun announcing meanwhile
+	var gone error
+	if data {
+		gone = s.deleteFiles(e)
+	}
+	if err := s.db.Remove(e.hash); err != nil {
+		return err
+	}
+	s.reg.remove(e)
+	s.hub.publish(EventRemoved, e.hash, nil, "")
+	s.queue.kick()
+	return gone
+}
+
+func (s *Session) deleteFiles(e *entry) error {
+	m, err := s.metainfo(e)
+	if err != nil {
+		return err
+	}
+	rec, _ := e.record()
+	files, err := s.store.Open(storage.Options{Info: &m.Info, Dir: rec.Dir})
+	if err != nil {
+		return err
+	}
+	defer files.Close()
+	if err := files.Remove(); err != nil {
+		return fmt.Errorf("the torrent is removed, but not all of its files: %w", err)
+	}
+	return nil
+}
+
+// checkSeedLimits stops a torrent that has seeded enough.
+func (t *torrent) checkSeedLimits() {
+	if t.state() != StateSeeding {
+		return
+	}
+	if why := t.s.seededEnough(t.e); why != "" {
+		t.s.stopSoon(t.e, why)
+	}
+}
+
+// seededEnough says which limit a complete torrent has reached, if any.
+func (s *Session) seededEnough(e *entry) string {
+	rec, _ := e.record()
+	ratio, seedTime := rec.RatioLimit, rec.SeedTime
+	if ratio == 0 {
+		ratio = s.cfg.RatioLimit
+	}
+	if seedTime == 0 {
+		seedTime = s.cfg.SeedTime
+	}
+	switch {
+	case ratio > 0 && rec.Size > 0 && float64(e.tot.up.Load()) >= ratio*float64(rec.Size):
+		return fmt.Sprintf("stopped at ratio %.2f", ratio)
+	case seedTime > 0 && time.Duration(e.tot.seeding.Load()) >= seedTime:
+		return fmt.Sprintf("stopped after seeding for %s", seedTime)
+	}
+	return ""
+}
+
+// stopSoon stops a torrent from within its own loop.
+func (s *Session) stopSoon(e *entry, why string) {
+	if !e.stopping.CompareAndSwap(false, true) {
+		return
+	}
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		defer e.stopping.Store(false)
+		s.log.Info(why, "torrent", e.hash.String())
+		if err := s.halted(s.ctx, e, why); err != nil {
+			s.log.Warn("stopping a torrent", "torrent", e.hash.String(), "err", err)
+		}
+	}()
+}

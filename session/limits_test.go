@@ -1,0 +1,106 @@
+package session
+
+import (
+	"context"
+	"math"
+	"testing"
+	"time"
+)
+
+func TestStopAtRatio(t *testing.T) {
+	c := makeContent(t, 64<<10, map[string]int{"": 2 << 20})
+	seed := seedOf(t, c, func(cfg *Config) { cfg.RatioLimit = 1 })
+	leech := open(t, nil)
+	add(t, leech, c, AddOptions{Peers: addrs(seed)})
+	await(t, leech, c, "completion", complete)
+	v := await(t, seed, c, "the stop", func(v Torrent) bool { return v.State == StateStopped })
+	if v.Uploaded < v.Size || v.Error == "" {
+		t.Errorf("stopped after %d bytes of %d, saying %q", v.Uploaded, v.Size, v.Error)
+	}
+	// It stays stopped, also over a restart.
+	seed = reopen(t, seed)
+	if v, err := seed.Torrent(c.meta.Hash); err != nil || v.State != StateStopped {
+		t.Errorf("after a restart: %s, %v", v.State, err)
+	}
+}
+
+func TestStopAfterSeedTime(t *testing.T) {
+	c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
+	s := open(t, func(cfg *Config) { cfg.SeedTime = 2 * time.Second })
+	add(t, s, c, AddOptions{Dir: c.dir})
+	v := await(t, s, c, "the stop", func(v Torrent) bool { return v.State == StateStopped })
+	if v.SecondsSeeding < 2 {
+		t.Errorf("stopped after %d s of seeding, want 2", v.SecondsSeeding)
+	}
+}
+
+// TestUploadLimitIsHeldAndShared serves eight downloaders at 5 MiB/s for ten
+// seconds. Correctness of the rate is the feature here, hence the clock.
+func TestUploadLimitIsHeldAndShared(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 12 s")
+	}
+	const rate = 5 << 20
+	c := makeContent(t, 256<<10, map[string]int{"": 96 << 20})
+	seed := seedOf(t, c, func(cfg *Config) {
+		cfg.Limits.Up = rate
+		cfg.UploadSlotsPerTorrent = 8
+	})
+	var leeches []*Session
+	for range 8 {
+		// Without upload they cannot trade, so that all bytes are the seed's.
+		s := open(t, func(cfg *Config) { cfg.Limits.Up = 1 })
+		add(t, s, c, AddOptions{Peers: addrs(seed)})
+		leeches = append(leeches, s)
+	}
+	for _, s := range leeches {
+		await(t, s, c, "the first bytes", func(v Torrent) bool { return v.Downloaded > 0 })
+	}
+	up := func() int64 { return seed.byWire(c.meta.Hash.Wire()).tot.up.Load() }
+	down := func(s *Session) int64 { return s.byWire(c.meta.Hash.Wire()).tot.down.Load() }
+	time.Sleep(time.Second)
+	from, began := up(), time.Now()
+	var before []int64
+	for _, s := range leeches {
+		before = append(before, down(s))
+	}
+	time.Sleep(10 * time.Second)
+	got := float64(up()-from) / time.Since(began).Seconds()
+	if math.Abs(got/rate-1) > 0.03 {
+		t.Errorf("the seed sent %.3f MiB/s, want 5 MiB/s within 3 %%", got/(1<<20))
+	}
+	for i, s := range leeches {
+		share := float64(down(s)-before[i]) / time.Since(began).Seconds() / (rate / 8)
+		if share < 0.85 || share > 1.15 {
+			t.Errorf("downloader %d got %.2f of its fair share", i, share)
+		}
+	}
+}
+
+func TestDownloadLimit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 11 s")
+	}
+	const rate = 5 << 20
+	c := makeContent(t, 256<<10, map[string]int{"": 80 << 20})
+	seed := seedOf(t, c, nil)
+	leech := open(t, nil)
+	add(t, leech, c, AddOptions{Peers: addrs(seed), Limits: Limits{Down: rate}})
+	await(t, leech, c, "the first bytes", func(v Torrent) bool { return v.Downloaded > 0 })
+	down := func() int64 { return leech.byWire(c.meta.Hash.Wire()).tot.down.Load() }
+	time.Sleep(time.Second)
+	from, began := down(), time.Now()
+	time.Sleep(10 * time.Second)
+	got := float64(down()-from) / time.Since(began).Seconds()
+	if math.Abs(got/rate-1) > 0.03 {
+		t.Errorf("downloaded %.3f MiB/s, want 5 MiB/s within 3 %%", got/(1<<20))
+	}
+	// Lifting the limit is felt at once.
+	if err := leech.SetLimits(context.Background(), c.meta.Hash, Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, leech, c, "completion", complete)
+	if took := time.Since(began); took > 18*time.Second {
+		t.Errorf("complete after %s: the limit was not lifted", took)
+	}
+}

@@ -1,0 +1,323 @@
+package session
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"btd/choker"
+	"btd/metainfo"
+	"btd/piece"
+	"btd/session/addrbook"
+	"btd/storage"
+	"btd/storage/resume"
+)
+
+// load brings the torrent's metainfo and resume state into memory. While that
+// fails it waits and tries again; it returns false once the torrent was
+// stopped.
+func (t *torrent) load() bool {
+	wait := probeFirst
+	for {
+		if t.ctx.Err() != nil {
+			return false
+		}
+		plan, err := t.open()
+		if err == nil {
+			t.begin(plan)
+			return true
+		}
+		t.e.setProblem(t.s, storage.Describe(err))
+		t.log.Error("torrent could not be opened", "err", err)
+		select {
+		case <-t.ctx.Done():
+			return false
+		case <-time.After(wait):
+			wait = min(2*wait, probeMost)
+		}
+	}
+}
+
+// open does the part of load that can fail.
+func (t *torrent) open() (plan recovery, err error) {
+	h := t.e.hash
+	raw, err := t.s.db.Metainfo(h)
+	if err != nil {
+		return plan, fmt.Errorf("reading the torrent from the resume database: %w", err)
+	}
+	if t.meta, err = metainfo.Parse(raw); err != nil {
+		return plan, fmt.Errorf("reading the torrent from the resume database: %w", err)
+	}
+	if t.geo, err = piece.NewGeometry(t.meta.Total, t.meta.PieceLength); err != nil {
+		return plan, err
+	}
+	rec, suspect := t.e.record()
+	t.disk = disk{layout: layout{&t.meta.Info, t.geo}, prio: priorities(rec.Priorities, len(t.meta.Files))}
+	skip := make([]bool, len(t.meta.Files))
+	for i, f := range t.meta.Files {
+		skip[i] = t.disk.prio[i] == Skip
+		t.disk.pads = t.disk.pads || f.Pad
+	}
+	claimed, err := t.s.db.Pieces(h, t.geo.Pieces())
+	if err != nil {
+		return plan, err
+	}
+	known, err := t.s.db.Files(h, len(t.meta.Files))
+	if err != nil {
+		return plan, err
+	}
+	fresh := claimed.Count() == 0
+	for _, k := range known {
+		fresh = fresh && !k.Known && !k.Dirty
+	}
+	t.disk.files, err = t.s.store.Open(storage.Options{
+		Info: &t.meta.Info, Dir: rec.Dir, Prealloc: t.s.cfg.Prealloc, Create: fresh, Skip: skip,
+		MarkDirty: func(files []int) error { return t.s.db.MarkDirty(h, files) },
+		Done:      func(r storage.Result) { t.in.post(written(r)) },
+	})
+	if err != nil {
+		return plan, err
+	}
+	stats, err := t.disk.files.Stat()
+	if err != nil {
+		t.disk.files.Close()
+		return plan, err
+	}
+	if suspect {
+		return recovery{have: claimed, check: allPieces(t.geo.Pieces())}, nil
+	}
+	return recoverPieces(t.disk.layout, t.disk.prio, claimed, known, stats), nil
+}
+
+// recovery is what the resume state and the files together say.
+type recovery struct {
+	have  *piece.Bitfield // trusted without a look at the data
+	check *piece.Bitfield // to be hashed before anything else
+	clean bool            // the database says of every file what it is
+}
+
+// recoverPieces decides which pieces are trusted and which are hashed.
+//
+//   - A file that was being written when the daemon died is dirty. Its claimed
+//     pieces were synced before they were claimed, and are trusted; all others
+//     are hashed, so that what was finished since the last sync is found.
+//   - A file that was closed properly must have the size and time that were
+//     recorded then. If it has not, somebody changed it: its pieces are hashed.
+//   - A file that was never seen but exists was there before: it is hashed.
+func recoverPieces(l layout, prio []Priority, claimed *piece.Bitfield, known []resume.FileStat, stats []storage.FileStat) recovery {
+	r := recovery{have: claimed, check: piece.NewBitfield(l.geo.Pieces()), clean: true}
+	for i, f := range l.info.Files {
+		first, last, ok := l.span(i)
+		if !ok || f.Pad {
+			continue
+		}
+		k, st := known[i], stats[i]
+		same := k.Known && st.Exists && k.Size == st.Size && k.ModTime == st.ModTime
+		r.clean = r.clean && !k.Dirty && (same || !k.Known && !st.Exists)
+		// A skipped file's share of pieces is in the parts file.
+		parts := !st.Exists && !k.Known && prio[i] == Skip
+		for n := first; n <= last; n++ {
+			switch {
+			case same && !k.Dirty, parts && !k.Dirty:
+			case k.Dirty && st.Exists:
+				if !claimed.Has(n) {
+					r.check.Set(n)
+				}
+			case st.Exists || claimed.Has(n):
+				r.check.Set(n)
+			}
+		}
+	}
+	for n := range r.check.Indexes() {
+		r.have.Clear(n)
+	}
+	return r
+}
+
+func priorities(stored []uint8, files int) []Priority {
+	p := make([]Priority, files)
+	for i := range p {
+		p[i] = Normal
+		if i < len(stored) {
+			p[i] = Priority(stored[i])
+		}
+	}
+	return p
+}
+
+// begin sets the loop's state up from what was loaded.
+func (t *torrent) begin(plan recovery) {
+	t.now = time.Now()
+	t.rng = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	t.pick = piece.NewPicker(t.geo, t.rng)
+	t.applyPriorities()
+	rec, _ := t.e.record()
+	t.pick.SetSequential(rec.Sequential)
+	for i := range plan.have.Indexes() {
+		t.pick.Passed(i)
+	}
+	t.disk.recount(t.pick.Have())
+	t.e.tot.left.Store(t.disk.bytes.wanted - t.disk.bytes.haveWanted)
+	t.book = addrbook.New(addrbook.Config{}, t.rng)
+	t.peers.init()
+	t.blame = newBlame()
+	t.choke.policy = choker.New(choker.Config{Slots: t.s.cfg.UploadSlotsPerTorrent}, t.rng)
+	t.flow.init(t, Limits{Up: rec.LimitUp, Down: rec.LimitDown})
+	t.e.clearProblem()
+	t.clock.begun = t.now
+	t.disk.clean = plan.clean
+	if hints := t.e.takeHints(); len(hints) > 0 {
+		t.learn(hints, FromUser)
+	}
+	if plan.check.Count() > 0 {
+		t.startCheck(plan.check)
+		return
+	}
+	t.afterCheck()
+}
+
+// applyPriorities turns file priorities into piece priorities: a piece has
+// the highest of the files that it overlaps.
+func (t *torrent) applyPriorities() {
+	want := make([]uint8, t.geo.Pieces())
+	for i, f := range t.meta.Files {
+		first, last, ok := t.disk.span(i)
+		if !ok || f.Pad {
+			continue
+		}
+		for n := first; n <= last; n++ {
+			want[n] = max(want[n], uint8(t.disk.prio[i]))
+		}
+	}
+	for n, p := range want {
+		t.pick.SetPriority(piece.Index(n), p)
+	}
+}
+
+// afterCheck starts the torrent's proper work.
+func (t *torrent) afterCheck() {
+	if rec, _ := t.e.record(); rec.Stopped { // only a check was wanted
+		t.e.setComplete(t.s, t.pick.Missing() == 0)
+		t.stop()
+		return
+	}
+	if t.pick.Missing() == 0 {
+		t.complete()
+	} else {
+		t.incomplete()
+	}
+	t.s.announcer.start(t.e, t.meta.Trackers)
+	t.clock.dialAt = t.now
+	t.publishNow()
+	t.s.hub.publish(EventState, t.e.hash, t.e.view.Load(), "")
+}
+
+// incomplete notes that something wanted is missing.
+func (t *torrent) incomplete() {
+	t.disk.synced = false
+	t.book.SetSeeding(false, t.now)
+	t.e.setComplete(t.s, false)
+	t.s.queue.kick()
+}
+
+// complete handles the moment when nothing that is wanted is missing.
+func (t *torrent) complete() {
+	if t.disk.synced {
+		return
+	}
+	t.disk.synced = true
+	downloaded := t.flow.down.meter.total > 0
+	first := t.e.setComplete(t.s, true)
+	files, clean := t.disk.files, t.disk.clean
+	t.spawn(func() {
+		if err := files.CreateEmpty(); err != nil {
+			t.tell(func(t *torrent) { t.fail(err, false) })
+			return
+		}
+		if clean {
+			return
+		}
+		if err := t.s.persist.flush(t.e, files, true); err != nil {
+			t.log.Warn("recording the completed torrent", "err", err)
+			return
+		}
+		t.tell(func(t *torrent) { t.disk.clean = t.disk.synced })
+	})
+	t.book.SetSeeding(true, t.now)
+	for _, p := range t.peers.all {
+		t.updateInterest(p)
+	}
+	t.choke.next = t.now
+	t.publishNow()
+	if downloaded {
+		t.s.announcer.completed(t.e)
+	}
+	if first {
+		t.log.Info("complete", "name", t.meta.Name)
+		t.s.hub.publish(EventCompleted, t.e.hash, t.e.view.Load(), "")
+	}
+	t.s.queue.kick()
+}
+
+// shutdown ends everything that the loop started and records what there is.
+func (t *torrent) shutdown() {
+	t.stop()
+	for len(t.peers.all) > 0 {
+		t.drop(t.peers.all[0], errStopping)
+	}
+	t.wg.Wait()
+	t.settleEvents(t.in.drain(nil))
+	t.disk.files.Flush()
+	t.settleEvents(t.in.close())
+	if !t.disk.clean {
+		clean := t.disk.err == nil && t.disk.check == nil
+		if err := t.s.persist.flush(t.e, t.disk.files, clean); err != nil {
+			t.log.Error("recording progress at the end", "err", err)
+		}
+	}
+	if err := t.disk.files.Close(); err != nil {
+		t.log.Warn("closing files", "err", err)
+	}
+	t.flow.close()
+	t.s.slots.resize(t.choke.held, 0)
+	t.publishNow()
+	t.retire()
+}
+
+// settleEvents applies what arrived after the loop ended: pieces that were
+// still being written count, everything else is given back.
+func (t *torrent) settleEvents(left []event) {
+	for _, ev := range left {
+		switch ev := ev.(type) {
+		case written:
+			if ev.OK && ev.Err == nil {
+				t.gotPiece(ev.Piece)
+			}
+		case *batch:
+			for i := range ev.msgs {
+				if ev.msgs[i].Buf != nil {
+					t.s.store.Free(ev.msgs[i].Buf)
+				}
+			}
+		case *joined:
+			ev.conn.Close()
+		case *checked:
+			if ev.c == t.disk.check {
+				for _, i := range ev.good {
+					t.gotPiece(i)
+				}
+			}
+		}
+	}
+}
+
+// retire takes the torrent off its entry. Only now may another loop start.
+func (t *torrent) retire() {
+	t.stop()
+	for _, ev := range t.in.close() {
+		if j, ok := ev.(*joined); ok {
+			j.conn.Close()
+		}
+	}
+	t.e.retired(t)
+}

@@ -1,0 +1,215 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"btd/peerwire"
+	"btd/piece"
+)
+
+// errProtocol marks a message that is well formed but makes no sense here.
+var errProtocol = errors.New("protocol violation")
+
+// ourExtensions are the extension message ids we hand out (BEP 10).
+var ourExtensions = peerwire.ExtIDs{peerwire.ExtDontHave: 7}
+
+const (
+	ourReqQ    = 1000 // requests we accept at a time, as our extension handshake says
+	allowedSet = 10   // size of the allowed-fast set (BEP 6)
+)
+
+// greet queues what a new peer is told first: what we have, and our
+// extension handshake.
+func (t *torrent) greet(p *peer) {
+	have := t.pick.Have()
+	switch {
+	case p.fast() && have.All():
+		p.wire.ctl = peerwire.AppendHaveAll(p.wire.ctl)
+	case p.fast() && have.Count() == 0:
+		p.wire.ctl = peerwire.AppendHaveNone(p.wire.ctl)
+	case have.Count() > 0:
+		p.wire.ctl = peerwire.AppendBitfield(p.wire.ctl, have.Bytes())
+	}
+	if p.extended() {
+		h := peerwire.ExtHandshake{
+			Version: t.s.clientName(), ReqQ: ourReqQ, Port: t.s.port(), YourIP: p.addr.Addr(),
+			UploadOnly: t.pick.Missing() == 0,
+			M:          ourExtensions,
+		}
+		p.wire.ctl = peerwire.AppendExtended(p.wire.ctl, 0, h.Append(nil))
+	}
+	if p.fast() && have.Count() > 0 {
+		for _, n := range peerwire.FastSet(p.addr.Addr(), t.meta.Hash.Wire(), t.geo.Pieces(), allowedSet) {
+			p.up.allowed[piece.Index(n)] = true
+			p.wire.ctl = peerwire.AppendAllowedFast(p.wire.ctl, piece.Index(n))
+		}
+	}
+	t.touch(p)
+}
+
+// handleBatch applies what a reader gathered.
+func (t *torrent) handleBatch(b *batch) {
+	p := b.p
+	for i := range b.msgs {
+		m := &b.msgs[i]
+		if p.closed {
+			if m.Buf != nil {
+				t.s.store.Free(m.Buf)
+			}
+			continue
+		}
+		if err := t.handle(p, m); err != nil {
+			t.drop(p, err)
+		}
+	}
+	p.wire.lastRecv = t.now
+	if b.err != nil && !p.closed {
+		t.drop(p, b.err)
+	}
+	clear(b.msgs)
+	b.msgs, b.err = b.msgs[:0], nil
+	p.wire.free <- b // two batches, capacity two: never blocks
+}
+
+// handle applies one message. An error closes the connection.
+func (t *torrent) handle(p *peer, m *peerwire.Message) error {
+	switch m.ID {
+	case peerwire.KeepAlive:
+	case peerwire.Piece:
+		return t.onPiece(p, m)
+	case peerwire.Request:
+		return t.onRequest(p, m)
+	case peerwire.Have:
+		return t.onHave(p, m.Index)
+	case peerwire.Bitfield, peerwire.HaveAll, peerwire.HaveNone:
+		return t.onBitfield(p, m)
+	case peerwire.Choke:
+		t.onChoke(p)
+	case peerwire.Unchoke:
+		p.down.choked = false
+		p.down.lastBlock = t.now
+		t.hungry(p)
+	case peerwire.Interested:
+		t.onInterested(p)
+	case peerwire.NotInterested:
+		p.up.interested = false
+		t.choke.lostInterest(t, p)
+	case peerwire.Cancel:
+		t.onCancel(p, m)
+	case peerwire.Reject, peerwire.AllowedFast, peerwire.Suggest:
+		return t.onFast(p, m)
+	case peerwire.Extended:
+		return t.onExtended(p, m)
+	}
+	return nil
+}
+
+func (t *torrent) onHave(p *peer, index uint32) error {
+	i, ok := t.geo.Index(index)
+	if !ok {
+		return fmt.Errorf("%w: have of piece %d of %d", errProtocol, index, t.geo.Pieces())
+	}
+	p.hasSaid = true
+	if t.pick.PeerHas(p.has, i) {
+		t.updateInterest(p)
+	}
+	return nil
+}
+
+func (t *torrent) onBitfield(p *peer, m *peerwire.Message) error {
+	if p.hasSaid {
+		return fmt.Errorf("%w: a second bitfield", errProtocol)
+	}
+	p.hasSaid = true
+	f := piece.NewBitfield(t.geo.Pieces())
+	switch m.ID {
+	case peerwire.Bitfield:
+		var err error
+		if f, err = piece.ParseBitfield(m.Payload, t.geo.Pieces()); err != nil {
+			return fmt.Errorf("%w: %w", errProtocol, err)
+		}
+	default:
+		if !p.fast() {
+			return fmt.Errorf("%w: fast message without the fast extension", errProtocol)
+		}
+		if m.ID == peerwire.HaveAll {
+			f.Fill()
+		}
+	}
+	t.pick.PeerBitfield(p.has, f)
+	t.updateInterest(p)
+	return nil
+}
+
+func (t *torrent) onFast(p *peer, m *peerwire.Message) error {
+	if !p.fast() {
+		return fmt.Errorf("%w: fast message without the fast extension", errProtocol)
+	}
+	switch m.ID {
+	case peerwire.Reject:
+		t.onReject(p, m)
+	case peerwire.AllowedFast:
+		// A number out of range is ignored: the peer may not know the
+		// number of pieces yet (BEP 6).
+		if i, ok := t.geo.Index(m.Index); ok && len(p.down.allowed) < 64 {
+			p.down.allowed = append(p.down.allowed, i)
+			t.hungry(p)
+		}
+	}
+	return nil
+}
+
+func (t *torrent) onExtended(p *peer, m *peerwire.Message) error {
+	if !p.extended() {
+		return fmt.Errorf("%w: extension message without the extension protocol", errProtocol)
+	}
+	if m.Ext == 0 {
+		if err := p.ext.Parse(m.Payload); err != nil {
+			return err
+		}
+		p.client = ""
+		p.up.uploadOnly = p.ext.UploadOnly
+		if p.ext.Port != 0 && !p.listen.IsValid() {
+			p.listen = netip.AddrPortFrom(p.addr.Addr(), p.ext.Port)
+			t.book.Connected(p.listen, t.now)
+		}
+		t.hungry(p)
+		return nil
+	}
+	if e, ok := ourExtensions.ByID(m.Ext); ok && e == peerwire.ExtDontHave {
+		n, err := peerwire.ParseDontHave(m.Payload)
+		if err != nil {
+			return err
+		}
+		if i, ok := t.geo.Index(n); ok {
+			t.pick.PeerLacks(p.has, i)
+			t.updateInterest(p)
+		}
+	}
+	return nil
+}
+
+// updateInterest tells the peer whether we want something of it.
+func (t *torrent) updateInterest(p *peer) {
+	if p.listen.IsValid() && p.has.IsSeed() {
+		t.book.SetSeed(p.listen, true, t.now)
+	}
+	want := t.pick.Interesting(p.has) && t.disk.err == nil && t.disk.check == nil
+	if want == p.down.interested {
+		if want {
+			t.hungry(p)
+		}
+		return
+	}
+	p.down.interested = want
+	if want {
+		p.wire.ctl = peerwire.AppendInterested(p.wire.ctl)
+		p.down.lastBlock = t.now
+		t.hungry(p)
+	} else {
+		p.wire.ctl = peerwire.AppendNotInterested(p.wire.ctl)
+	}
+	t.touch(p)
+}

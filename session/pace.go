@@ -1,0 +1,292 @@
+package session
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+
+	"btd/piece"
+	"btd/session/shaper"
+)
+
+// pace holds the session's rate limits: one scheduler per direction, and the
+// goroutine that turns their crank.
+type pace struct {
+	s        *Session
+	up, down director
+}
+
+func (p *pace) init(s *Session) {
+	p.s = s
+	p.up.init(s.cfg.Limits.Up)
+	p.down.init(s.cfg.Limits.Down)
+}
+
+// run hands out what the limits allow until ctx ends. It sleeps while nothing
+// is limited or nobody wants anything.
+func (p *pace) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, d := range []*director{&p.up, &p.down} {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			d.run(ctx)
+		}()
+	}
+	wg.Wait()
+}
+
+// director shares the bytes of one direction.
+type director struct {
+	mu     sync.Mutex
+	shaper *shaper.Shaper
+	wake   chan struct{} // capacity 1
+}
+
+// owner is whom a leaf's grants go to.
+type owner struct {
+	t  *torrent
+	p  *peer
+	up bool
+}
+
+func (d *director) init(limit int64) {
+	d.shaper = shaper.New(shaper.Config{Limit: limit, Step: piece.BlockSize})
+	d.wake = make(chan struct{}, 1)
+}
+
+func (d *director) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-d.wake:
+		}
+		timer.Reset(d.turn(time.Now()))
+	}
+}
+
+// granted is what a turn gave to the peers of one torrent.
+type granted struct {
+	up   bool
+	list []grant
+}
+
+type grant struct {
+	p     *peer
+	bytes int64
+}
+
+func (g *granted) apply(t *torrent) {
+	for _, x := range g.list {
+		switch {
+		case x.p.closed:
+		case g.up:
+			x.p.up.grant += x.bytes
+			t.touch(x.p)
+		default:
+			x.p.down.grant += x.bytes
+			t.hungry(x.p)
+		}
+	}
+}
+
+// turn delivers what is due and returns when to look again.
+func (d *director) turn(now time.Time) time.Duration {
+	d.mu.Lock()
+	grants, next := d.shaper.Tick(now)
+	byTorrent := map[*torrent]*granted{}
+	for _, g := range grants {
+		o := g.Leaf.Tag.(owner)
+		b := byTorrent[o.t]
+		if b == nil {
+			b = &granted{up: o.up}
+			byTorrent[o.t] = b
+		}
+		b.list = append(b.list, grant{o.p, g.Bytes})
+	}
+	d.mu.Unlock()
+	for t, b := range byTorrent {
+		t.in.post(b)
+	}
+	if next.IsZero() {
+		return time.Hour
+	}
+	return max(next.Sub(now), time.Millisecond)
+}
+
+func (d *director) kick() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// setLimit changes the limit of the whole direction, bytes per second.
+func (d *director) setLimit(limit int64) {
+	d.mu.Lock()
+	d.shaper.SetLimit(limit, time.Now())
+	d.mu.Unlock()
+	d.kick()
+}
+
+// Limits are the rates of the whole session.
+func (s *Session) Limits() Limits {
+	s.pace.up.mu.Lock()
+	defer s.pace.up.mu.Unlock()
+	s.pace.down.mu.Lock()
+	defer s.pace.down.mu.Unlock()
+	return Limits{Up: s.pace.up.shaper.Limit(), Down: s.pace.down.shaper.Limit()}
+}
+
+// SetSessionLimits changes the rates of the whole session until it ends.
+func (s *Session) SetSessionLimits(_ context.Context, l Limits) error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	s.pace.up.setLimit(l.Up)
+	s.pace.down.setLimit(l.Down)
+	for _, e := range s.entries() {
+		if t := e.running(); t != nil {
+			t.tell(func(t *torrent) {
+				for _, p := range t.peers.all {
+					t.hungry(p)
+				}
+			})
+		}
+	}
+	return nil
+}
+
+// flows are a torrent's two directions.
+type flows struct {
+	up, down flow
+}
+
+// flow is one direction of a torrent: its rate, and its part in the session's
+// scheduler.
+type flow struct {
+	meter
+	d     *director
+	up    bool
+	share *shaper.Flow
+	leafs map[*peer]*shaper.Leaf
+}
+
+func (f *flows) init(t *torrent, l Limits) {
+	f.up.open(&t.s.pace.up, true, l.Up)
+	f.down.open(&t.s.pace.down, false, l.Down)
+}
+
+func (f *flow) open(d *director, up bool, limit int64) {
+	f.d, f.up = d, up
+	f.leafs = map[*peer]*shaper.Leaf{}
+	d.mu.Lock()
+	f.share = d.shaper.Torrent(limit)
+	d.mu.Unlock()
+}
+
+func (f *flows) setLimits(t *torrent, l Limits) {
+	f.up.setLimit(l.Up)
+	f.down.setLimit(l.Down)
+	for _, p := range t.peers.all {
+		t.hungry(p)
+	}
+}
+
+func (f *flow) setLimit(limit int64) {
+	f.d.mu.Lock()
+	f.share.SetLimit(limit, time.Now())
+	f.d.mu.Unlock()
+	f.d.kick()
+}
+
+func (f *flows) join(t *torrent, p *peer) {
+	f.up.add(t, p)
+	f.down.add(t, p)
+}
+
+func (f *flow) add(t *torrent, p *peer) {
+	f.d.mu.Lock()
+	l := f.share.Peer()
+	l.Tag = owner{t, p, f.up}
+	f.d.mu.Unlock()
+	f.leafs[p] = l
+}
+
+func (f *flows) leave(p *peer) {
+	f.up.remove(p)
+	f.down.remove(p)
+}
+
+func (f *flow) remove(p *peer) {
+	l := f.leafs[p]
+	if l == nil {
+		return
+	}
+	f.d.mu.Lock()
+	l.Close()
+	f.d.mu.Unlock()
+	delete(f.leafs, p)
+}
+
+func (f *flows) close() {
+	for _, x := range []*flow{&f.up, &f.down} {
+		x.d.mu.Lock()
+		x.share.Close()
+		x.d.mu.Unlock()
+	}
+}
+
+// unlimited tells whether nothing holds this direction back.
+func (f *flow) unlimited() bool {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	return f.share.Unlimited()
+}
+
+// want asks for n bytes more for p, beyond what it was granted.
+func (f *flow) want(p *peer, n int64) {
+	f.d.mu.Lock()
+	began := f.leafs[p].Wanted() == 0
+	f.leafs[p].Want(n)
+	f.d.mu.Unlock()
+	if began {
+		f.d.kick()
+	}
+}
+
+// refund gives back a grant that was not used.
+func (f *flow) refund(p *peer, n int64) {
+	l := f.leafs[p]
+	if l == nil || f.unlimited() {
+		return
+	}
+	f.d.mu.Lock()
+	f.d.shaper.Refund(l, n)
+	f.d.mu.Unlock()
+}
+
+// allow is how many blocks may be requested from p now, at most n.
+func (f *flow) allow(p *peer, n int) int {
+	if f.unlimited() {
+		return n
+	}
+	if most := int(p.down.grant / piece.BlockSize); most < n {
+		f.want(p, int64(n)*piece.BlockSize-p.down.grant)
+		return most
+	}
+	return n
+}
+
+// room is how many bytes may be sent to p now.
+func (f *flow) room(p *peer) int {
+	if f.unlimited() {
+		return math.MaxInt
+	}
+	return int(p.up.grant)
+}

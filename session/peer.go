@@ -1,0 +1,122 @@
+package session
+
+import (
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"btd/peerwire"
+	"btd/piece"
+)
+
+// peer is one connection of one torrent. Its fields belong to the torrent's
+// loop, except where a comment names another owner.
+type peer struct {
+	id       uint32 // unique in the torrent
+	addr     netip.AddrPort
+	listen   netip.AddrPort // where the peer can be dialled, if known
+	source   Source
+	incoming bool
+	hs       peerwire.Handshake
+	ext      peerwire.ExtHandshake
+	client   string
+	joined   time.Time
+
+	has     *piece.Peer
+	hasSaid bool // a bitfield, have-all, have-none or any have came
+
+	down peerDown
+	up   peerUp
+	wire peerWire
+
+	closed  bool
+	touched bool // has pending output or work for flush
+}
+
+// peerDown is what we get from a peer.
+type peerDown struct {
+	meter      meter
+	interested bool // we in them
+	choked     bool // they choke us
+	snubbed    bool
+	slowStart  bool
+	depth      int       // requests to keep outstanding
+	reqs       []request // oldest first
+	live       int       // those of reqs that are not cancelled; each holds a lease
+	allowed    []piece.Index
+	lastBlock  time.Time // or when requests began to wait for one
+	pause      time.Time // no requests before this
+	grant      int64     // bytes the rate limit allows to request
+	hungry     bool      // may want more requests
+	bad        int       // malformed or useless things that were tolerated
+}
+
+// request is one block asked of a peer.
+type request struct {
+	block     piece.Block
+	at        time.Time
+	cancelled bool // no longer wanted; the answer may still come
+}
+
+// peerUp is what a peer gets from us.
+type peerUp struct {
+	meter      meter
+	interested bool // they in us
+	choking    bool // we them
+	optimistic bool
+	uploadOnly bool
+	queue      []piece.Block // what they asked for, oldest first; not always our blocks
+	flying     int           // bytes handed to the writer
+	grant      int64         // bytes the rate limit allows to send
+	allowed    map[piece.Index]bool
+	since      time.Time // when they became interested
+	lent       int64     // payload written, as counted by the loop
+}
+
+// peerWire is the connection with its two goroutines.
+type peerWire struct {
+	conn   net.Conn
+	out    *outbox
+	free   chan *batch // empty batches for the reader, capacity 2
+	credit atomic.Int64
+	ctl    []byte // output of the current batch, not yet in out
+	runs   []run
+
+	lastRecv, lastSent time.Time
+	written            atomic.Int64 // payload bytes the writer has sent
+	overhead           atomic.Int64 // other bytes sent
+	sentEvent          sentEvent
+}
+
+func (p *peer) fast() bool     { return p.hs.Fast() }
+func (p *peer) extended() bool { return p.hs.Extended() }
+
+// name is how logs and `btctl peers` call the peer's software.
+func (p *peer) name() string {
+	if p.client == "" {
+		p.client = peerwire.ClientName(p.hs.PeerID, p.ext.Version)
+	}
+	return p.client
+}
+
+// batch is what a reader gathered without waiting for the network.
+type batch struct {
+	p    *peer
+	msgs []peerwire.Message
+	err  error // the connection ended with this
+}
+
+// maxBatch bounds the messages of a batch: more would only delay them.
+const maxBatch = 64
+
+func (b *batch) apply(t *torrent) { t.handleBatch(b) }
+
+// sentEvent tells the loop that the writer got on. One is in flight at most.
+type sentEvent struct {
+	p      *peer
+	queued atomic.Bool
+	failed atomic.Pointer[error]
+}
+
+func (e *sentEvent) apply(t *torrent) { t.handleSent(e) }

@@ -1,0 +1,211 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"btd/piece"
+	"btd/storage"
+	"btd/storage/resume"
+)
+
+const (
+	persistEvery = time.Second
+	statsEvery   = 30 * time.Second
+)
+
+// persister writes progress to the resume database: data is synced first and
+// claimed afterwards, all torrents in one update a second.
+type persister struct {
+	s    *Session
+	wake chan struct{} // capacity 1
+
+	mu      sync.Mutex
+	pending map[*entry]*storage.Torrent
+	records map[*entry]bool // records to be written again
+}
+
+func newPersister(s *Session) *persister {
+	return &persister{s: s, wake: make(chan struct{}, 1), pending: map[*entry]*storage.Torrent{}, records: map[*entry]bool{}}
+}
+
+// touch notes that e's journal has something to record.
+func (p *persister) touch(e *entry, files *storage.Torrent) {
+	p.mu.Lock()
+	p.pending[e] = files
+	p.mu.Unlock()
+	p.kick()
+}
+
+// touchRecord notes that e's record changed.
+func (p *persister) touchRecord(e *entry) {
+	p.mu.Lock()
+	p.records[e] = true
+	p.mu.Unlock()
+	p.kick()
+}
+
+func (p *persister) kick() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes what is pending, at most once a second, until ctx ends.
+func (p *persister) run(ctx context.Context) {
+	stats := time.NewTicker(statsEvery)
+	defer stats.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			p.writeRecords()
+			return
+		case <-stats.C:
+			p.writeStats()
+			continue
+		case <-p.wake:
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(persistEvery):
+		}
+		p.writePieces()
+		p.writeRecords()
+	}
+}
+
+// writePieces syncs and claims the pieces of every torrent that has some.
+func (p *persister) writePieces() {
+	p.mu.Lock()
+	pending := p.pending
+	p.pending = map[*entry]*storage.Torrent{}
+	p.mu.Unlock()
+	type taken struct {
+		e          *entry
+		files      *storage.Torrent
+		good, lost []piece.Index
+	}
+	var batch []resume.Commit
+	var all []taken
+	for e, files := range pending {
+		e.flushing.Lock()
+		defer e.flushing.Unlock()
+		good, lost := e.log.take()
+		if len(good) > 0 {
+			if err := files.Sync(); err != nil {
+				p.unsynced(e, good, err)
+				good = nil
+			}
+		}
+		if len(good) == 0 && len(lost) == 0 {
+			continue
+		}
+		all = append(all, taken{e, files, good, lost})
+		batch = append(batch, resume.Commit{Hash: e.hash, Changed: good, Lost: lost, Stats: e.counters()})
+	}
+	if len(batch) == 0 {
+		return
+	}
+	if err := p.s.db.Commit(batch); err != nil {
+		p.failed(err)
+		for _, x := range all {
+			x.e.log.giveBack(x.good, x.lost)
+			p.touch(x.e, x.files)
+		}
+	}
+}
+
+// unsynced handles pieces whose data the system could not write out: nothing
+// is claimed, and they are verified again.
+func (p *persister) unsynced(e *entry, pieces []piece.Index, err error) {
+	p.failed(err)
+	t := e.running()
+	if t == nil {
+		return
+	}
+	t.tell(func(t *torrent) {
+		again := piece.NewBitfield(t.geo.Pieces())
+		for _, i := range pieces {
+			again.Set(i)
+			t.losePiece(i)
+		}
+		t.disk.todo = again
+		t.fail(fmt.Errorf("syncing files: %w", err), false)
+	})
+}
+
+func (p *persister) failed(err error) {
+	p.s.count("resume_failures")
+	p.s.log.Error("progress could not be recorded, trying again", "err", err)
+}
+
+// flush syncs and claims the pieces of one torrent now. With clean set, the
+// files are recorded as they are, so that the next start trusts them without
+// a look at the data; no write may be under way then.
+func (p *persister) flush(e *entry, files *storage.Torrent, clean bool) error {
+	e.flushing.Lock()
+	defer e.flushing.Unlock()
+	p.mu.Lock()
+	delete(p.pending, e)
+	p.mu.Unlock()
+	good, lost := e.log.take()
+	if err := files.Sync(); err != nil {
+		return fmt.Errorf("syncing files: %w", err)
+	}
+	c := resume.Commit{Hash: e.hash, Changed: good, Lost: lost, Stats: e.counters()}
+	if clean {
+		stats, err := files.Stat()
+		if err != nil {
+			return err
+		}
+		for i, st := range stats {
+			f := resume.Clean{File: i, Size: st.Size, ModTime: st.ModTime}
+			if !st.Exists {
+				f.Size, f.ModTime = -1, 0
+			}
+			c.Clean = append(c.Clean, f)
+		}
+	}
+	if err := p.s.db.Commit([]resume.Commit{c}); err != nil {
+		e.log.giveBack(good, lost)
+		p.touch(e, files)
+		return err
+	}
+	if clean {
+		files.Unmark()
+	}
+	return nil
+}
+
+// writeRecords writes the records that changed.
+func (p *persister) writeRecords() {
+	p.mu.Lock()
+	records := p.records
+	p.records = map[*entry]bool{}
+	p.mu.Unlock()
+	for e := range records {
+		if err := e.save(p.s.db); err != nil {
+			p.failed(err)
+			p.touchRecord(e)
+		}
+	}
+}
+
+// writeStats records the counters of the torrents that run.
+func (p *persister) writeStats() {
+	var batch []resume.Commit
+	for _, e := range p.s.entries() {
+		if e.running() != nil {
+			batch = append(batch, resume.Commit{Hash: e.hash, Stats: e.counters()})
+		}
+	}
+	if len(batch) == 0 {
+		return
+	}
+	if err := p.s.db.Commit(batch); err != nil {
+		p.failed(err)
+	}
+}

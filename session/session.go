@@ -1,0 +1,252 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"btd/metainfo"
+	"btd/peerwire"
+	"btd/storage"
+	"btd/storage/resume"
+	"btd/tracker"
+)
+
+// Session holds all torrents and what they share.
+type Session struct {
+	cfg    Config
+	log    *slog.Logger
+	ctx    context.Context // ends when Close begins
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // accept, announcer, pacers, persister, handshakes
+	began  time.Time
+
+	db       *resume.DB
+	store    *storage.Store
+	trackers *tracker.Client
+	listener net.Listener
+	peerID   [20]byte
+	key      uint32
+	external atomic.Pointer[netip.Addr] // our address, as a tracker told us
+
+	reg       registry
+	hub       *hub
+	persist   *persister
+	announcer *announcer
+	queue     *queue
+	pace      pace
+	runBufs   *runBuffers
+	slots     slots
+	conns     gate // connections
+	dials     gate // outgoing connections being made
+	incoming  gate // incoming handshakes
+	checks    turns
+	counters  counters
+	closing   atomic.Bool
+}
+
+// Open starts a session: it takes the lock of the state directory, listens,
+// and brings every torrent back as it was.
+func Open(cfg Config) (*Session, error) {
+	cfg = cfg.withDefaults()
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the state directory: %w", err)
+	}
+	db, err := resume.Open(filepath.Join(cfg.StateDir, "resume.db"), cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	l, err := listen(cfg.Listen)
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	rng := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	s := &Session{
+		cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel, began: time.Now(),
+		db: db, listener: l, store: storage.New(cfg.Storage),
+		trackers: tracker.NewClient(tracker.Config{UserAgent: "btd/" + cfg.Version}),
+		peerID:   peerwire.PeerID(cfg.Version, rng),
+		key:      rng.Uint32(),
+		hub:      newHub(),
+		runBufs:  &runBuffers{},
+		slots:    slots{max: cfg.UploadSlots},
+		conns:    gate{max: int64(cfg.MaxPeers)},
+		dials:    gate{max: int64(cfg.MaxHalfOpen)},
+		incoming: gate{max: int64(cfg.MaxIncoming)},
+		checks:   make(turns, cfg.ActiveChecks),
+	}
+	s.reg.init()
+	s.persist = newPersister(s)
+	s.announcer = newAnnouncer(s)
+	s.queue = newQueue(s)
+	s.pace.init(s)
+	if err := s.restore(); err != nil {
+		l.Close()
+		db.Close()
+		return nil, err
+	}
+	for _, run := range []func(){
+		s.accept,
+		func() { s.announcer.run(ctx) },
+		func() { s.persist.run(ctx) },
+		func() { s.queue.run(ctx) },
+		func() { s.pace.run(ctx) },
+	} {
+		s.wg.Add(1)
+		go func() {
+			defer s.wg.Done()
+			run()
+		}()
+	}
+	s.queue.kick()
+	return s, nil
+}
+
+// restore makes an entry of every torrent in the resume database.
+func (s *Session) restore() error {
+	var damaged []metainfo.Hash
+	err := s.db.Each(func(rec resume.Record, err error) bool {
+		if err != nil {
+			s.log.Error("a resume record is damaged, the torrent will be verified", "torrent", rec.Hash.String(), "err", err)
+			damaged = append(damaged, rec.Hash)
+			return true
+		}
+		s.enroll(rec, false)
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("reading the resume database: %w", err)
+	}
+	for _, h := range damaged {
+		s.rebuild(h)
+	}
+	return nil
+}
+
+// rebuild makes a new record for a torrent whose own is damaged. It is
+// stopped if its metainfo is lost as well.
+func (s *Session) rebuild(h metainfo.Hash) {
+	raw, err := s.db.Metainfo(h)
+	if err == nil {
+		var m *metainfo.Metainfo
+		if m, err = metainfo.Parse(raw); err == nil {
+			s.enroll(s.newRecord(m, AddOptions{}), true)
+			return
+		}
+	}
+	s.log.Error("a torrent could not be brought back: add it again, data that is there will be used", "torrent", h.String(), "err", err)
+}
+
+// enroll makes an entry for a record.
+func (s *Session) enroll(rec resume.Record, suspect bool) *entry {
+	e := newEntry(rec)
+	e.suspect = suspect
+	s.reg.add(e)
+	return e
+}
+
+// Close stops every torrent, tells the trackers, records everything and
+// releases the state directory. It takes as long as the slowest disk, but
+// waits at most a few seconds for the network.
+func (s *Session) Close() error {
+	if !s.closing.CompareAndSwap(false, true) {
+		return nil
+	}
+	s.listener.Close()
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		s.announcer.close()
+	}()
+	var torrents []*torrent
+	for _, e := range s.entries() {
+		if t := e.running(); t != nil {
+			t.stop()
+			torrents = append(torrents, t)
+		}
+	}
+	for _, t := range torrents {
+		<-t.done
+	}
+	<-told
+	s.cancel()
+	s.wg.Wait()
+	s.trackers.Close()
+	s.hub.close()
+	err := s.store.Close()
+	if e := s.db.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// port is the TCP port that peers reach us on.
+func (s *Session) port() uint16 {
+	return uint16(s.listener.Addr().(*net.TCPAddr).Port)
+}
+
+// Addr is where the session listens for peers.
+func (s *Session) Addr() netip.AddrPort {
+	return s.listener.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// PeerID is how the session calls itself to peers and trackers (BEP 3, "peer_id").
+func (s *Session) PeerID() [20]byte { return s.peerID }
+
+// bound is the one address we listen on, invalid if it is every address.
+func (s *Session) bound() netip.Addr {
+	a := s.Addr().Addr().Unmap()
+	if a.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return a
+}
+
+// clientName is how we call ourselves to peers (BEP 10, "v").
+func (s *Session) clientName() string { return "btd " + s.cfg.Version }
+
+// spread is how long the first announces after a start are spread over.
+func (s *Session) spread() time.Duration {
+	if s.cfg.AnnounceSpread != 0 {
+		return max(0, s.cfg.AnnounceSpread)
+	}
+	return time.Duration(s.reg.len()/50) * time.Second
+}
+
+func (s *Session) count(name string)            { s.counters.add(name, 1) }
+func (s *Session) countN(name string, by int64) { s.counters.add(name, by) }
+
+// counters count rare things by name.
+type counters struct {
+	mu sync.Mutex
+	m  map[string]int64
+}
+
+func (c *counters) add(name string, by int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.m == nil {
+		c.m = map[string]int64{}
+	}
+	c.m[name] += by
+}
+
+func (c *counters) snapshot() map[string]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make(map[string]int64, len(c.m))
+	for k, v := range c.m {
+		out[k] = v
+	}
+	return out
+}

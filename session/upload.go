@@ -1,0 +1,180 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+
+	"btd/peerwire"
+	"btd/piece"
+)
+
+const (
+	maxAsks   = 1500    // requests of a peer that we keep; our extension handshake says ourReqQ
+	maxFlying = 1 << 20 // bytes handed to a writer at a time
+)
+
+// onRequest takes a request of a peer.
+func (t *torrent) onRequest(p *peer, m *peerwire.Message) error {
+	i, ok := t.geo.CheckRange(m.Index, m.Begin, m.Length)
+	if !ok || m.Length > peerwire.MaxRequest {
+		return fmt.Errorf("%w: request of %d bytes at %d of piece %d", errProtocol, m.Length, m.Begin, m.Index)
+	}
+	a := piece.Block{Piece: i, Begin: m.Begin, Length: m.Length}
+	switch {
+	case !t.pick.Have().Has(i) || p.up.choking && !p.up.allowed[i] || len(p.up.queue) >= maxAsks || !t.disk.readable():
+		t.reject(p, a)
+	default:
+		p.up.queue = append(p.up.queue, a)
+		t.touch(p)
+	}
+	return nil
+}
+
+// reject answers a request with "no". Without the fast extension silence is
+// the answer.
+func (t *torrent) reject(p *peer, a piece.Block) {
+	if p.fast() {
+		p.wire.ctl = peerwire.AppendReject(p.wire.ctl, a)
+		t.touch(p)
+	}
+}
+
+// onCancel takes back a request of a peer.
+func (t *torrent) onCancel(p *peer, m *peerwire.Message) {
+	i, ok := t.geo.Index(m.Index)
+	if !ok {
+		return
+	}
+	a := piece.Block{Piece: i, Begin: m.Begin, Length: m.Length}
+	for k := range p.up.queue {
+		if p.up.queue[k] == a {
+			p.up.queue = append(p.up.queue[:k], p.up.queue[k+1:]...)
+			t.reject(p, a)
+			return
+		}
+	}
+	if p.wire.out.withdraw(i, m.Begin, m.Length) {
+		p.up.flying -= int(m.Length)
+		t.flow.up.refund(p, int64(m.Length))
+		t.reject(p, a)
+	}
+}
+
+// serve hands requested runs to p's writer while it has room.
+func (t *torrent) serve(p *peer) {
+	u := &p.up
+	for len(u.queue) > 0 && u.flying < maxFlying {
+		r, used := t.nextRun(p)
+		if used == 0 {
+			return // the rate limit has nothing to give now
+		}
+		n := copy(u.queue, u.queue[used:])
+		u.queue = u.queue[:n]
+		u.flying += r.total
+		p.wire.runs = append(p.wire.runs, r)
+	}
+}
+
+// nextRun joins requests from the head of the queue that follow each other.
+func (t *torrent) nextRun(p *peer) (r run, used int) {
+	first := p.up.queue[0]
+	r.piece, r.begin = first.Piece, first.Begin
+	limit := t.flow.up.room(p)
+	for _, a := range p.up.queue {
+		if a.Piece != r.piece || a.Begin != r.begin+uint32(r.total) || r.parts == maxRunParts ||
+			r.total+int(a.Length) > maxRun || r.total+int(a.Length) > limit {
+			break
+		}
+		r.add(a.Length)
+		used++
+	}
+	if used == 0 {
+		t.flow.up.want(p, p.up.owed()-p.up.grant)
+	}
+	p.up.grant = max(0, p.up.grant-int64(r.total))
+	return r, used
+}
+
+// owed is how many bytes the peer waits for.
+func (u *peerUp) owed() int64 {
+	var n int64
+	for _, a := range u.queue {
+		n += int64(a.Length)
+	}
+	return n
+}
+
+// handleSent takes note of what p's writer has sent, and hands it more.
+func (t *torrent) handleSent(e *sentEvent) {
+	e.queued.Store(false)
+	p := e.p
+	n := p.wire.written.Load() - p.up.lent
+	p.up.lent += n
+	p.up.flying -= int(n)
+	p.up.meter.add(int(n))
+	t.flow.up.meter.add(int(n))
+	t.e.tot.up.Add(n)
+	if p.closed {
+		return
+	}
+	if failed := e.failed.Load(); failed != nil {
+		var re *readError
+		if errors.As(*failed, &re) {
+			t.onUnreadable(re.piece, re.err)
+		}
+		t.drop(p, *failed)
+		return
+	}
+	p.wire.lastSent = t.now
+	t.touch(p)
+}
+
+// chokePeer stops serving p.
+func (t *torrent) chokePeer(p *peer) {
+	if p.up.choking {
+		return
+	}
+	p.up.choking = true
+	p.up.optimistic = false
+	p.wire.ctl = peerwire.AppendChoke(p.wire.ctl)
+	for _, r := range p.wire.out.drop() {
+		p.up.flying -= r.total
+		t.flow.up.refund(p, int64(r.total))
+		at := r.begin
+		for _, size := range r.sizes[:r.parts] {
+			t.reject(p, piece.Block{Piece: r.piece, Begin: at, Length: size})
+			at += size
+		}
+	}
+	kept := p.up.queue[:0]
+	for _, a := range p.up.queue {
+		if p.up.allowed[a.Piece] {
+			kept = append(kept, a)
+		} else {
+			t.reject(p, a)
+		}
+	}
+	p.up.queue = kept
+	t.touch(p)
+}
+
+// unchokePeer starts serving p.
+func (t *torrent) unchokePeer(p *peer) {
+	if !p.up.choking {
+		return
+	}
+	p.up.choking = false
+	p.wire.ctl = peerwire.AppendUnchoke(p.wire.ctl)
+	t.touch(p)
+}
+
+// broadcastHave tells every peer about a new piece (BEP 3, "have").
+func (t *torrent) broadcastHave(i piece.Index) {
+	for _, p := range t.peers.all {
+		p.wire.ctl = peerwire.AppendHave(p.wire.ctl, i)
+		if p.down.interested {
+			t.updateInterest(p)
+		}
+		t.touch(p)
+	}
+}

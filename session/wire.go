@@ -1,0 +1,207 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"btd/peerwire"
+	"btd/piece"
+)
+
+// writeTimeout is how long a peer may leave us unable to write anything.
+const writeTimeout = 60 * time.Second
+
+// conn is a peer's connection that gives its place back when it is closed.
+type conn struct {
+	net.Conn
+	once    sync.Once
+	release func()
+}
+
+// Close closes the connection. It may be called often.
+func (c *conn) Close() error {
+	err := net.ErrClosed
+	c.once.Do(func() {
+		err = c.Conn.Close()
+		c.release()
+	})
+	return err
+}
+
+// startWire starts the reader and the writer of an admitted peer.
+func (t *torrent) startWire(p *peer) {
+	raw := p.wire.conn.(*conn).Conn
+	r := peerwire.NewReader(raw, peerwire.ReaderConfig{
+		Alloc: t.s.store.Alloc, Free: t.s.store.Free,
+		MaxMessage: max(maxExtended, (t.geo.Pieces()+7)/8+8),
+		Credit:     &p.wire.credit,
+	})
+	t.spawn(func() { p.readLoop(t.ctx, t.in, r) })
+	w := writer{p: p, in: t.in, w: peerwire.NewWriter(raw), read: t.disk.files.Read, bufs: t.s.runBufs}
+	t.spawn(func() { w.loop(t.ctx) })
+}
+
+// maxExtended bounds the extension messages we accept, bytes.
+const maxExtended = 256 << 10
+
+// readLoop gathers messages into batches until the connection ends.
+func (p *peer) readLoop(ctx context.Context, in *inbox, r *peerwire.Reader) {
+	defer r.Release()
+	for {
+		var b *batch
+		select {
+		case b = <-p.wire.free:
+		case <-ctx.Done():
+			return
+		}
+		b.err = b.fill(r)
+		if failed := b.err != nil; !in.post(b) || failed {
+			return
+		}
+	}
+}
+
+// fill reads one message and as many more as can be had without waiting.
+func (b *batch) fill(r *peerwire.Reader) error {
+	for len(b.msgs) < maxBatch {
+		b.msgs = append(b.msgs, peerwire.Message{})
+		m := &b.msgs[len(b.msgs)-1]
+		if err := r.Next(m); err != nil {
+			b.msgs = b.msgs[:len(b.msgs)-1]
+			return err
+		}
+		if m.Payload != nil {
+			m.Payload = slices.Clone(m.Payload)
+		}
+		if !r.Buffered() {
+			return nil
+		}
+	}
+	return nil
+}
+
+// writer sends a peer's output: control messages as they come, runs after
+// reading them from disk.
+type writer struct {
+	p    *peer
+	in   *inbox
+	w    *peerwire.Writer
+	read func(i piece.Index, begin uint32, dst []byte) error
+	bufs *runBuffers
+}
+
+func (w *writer) loop(ctx context.Context) {
+	var ctl []byte
+	for {
+		var r run
+		var ok bool
+		ctl, r, ok = w.p.wire.out.take(ctl[:0])
+		if !ok {
+			return
+		}
+		if len(ctl) == 0 && r.total == 0 {
+			select {
+			case <-w.p.wire.out.wake:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		err := w.send(ctl, r)
+		if err != nil {
+			w.p.wire.sentEvent.failed.Store(&err)
+		}
+		if err != nil || r.total > 0 {
+			w.report()
+		}
+		if err != nil {
+			return
+		}
+		if cap(ctl) > 64<<10 {
+			ctl = nil
+		}
+	}
+}
+
+// errUnreadable marks a run that could not be read from disk.
+var errUnreadable = errors.New("reading for a peer")
+
+type readError struct {
+	piece piece.Index
+	err   error
+}
+
+func (e *readError) Error() string   { return errUnreadable.Error() + ": " + e.err.Error() }
+func (e *readError) Unwrap() []error { return []error{errUnreadable, e.err} }
+
+func (w *writer) send(ctl []byte, r run) error {
+	w.w.Encoded(ctl)
+	if r.total > 0 {
+		buf := w.bufs.get()
+		defer w.bufs.put(buf)
+		data := buf[:r.total]
+		if err := w.read(r.piece, r.begin, data); err != nil {
+			return &readError{r.piece, err}
+		}
+		at := r.begin
+		for _, size := range r.sizes[:r.parts] {
+			w.w.Piece(uint32(r.piece), at, data[:size])
+			data = data[size:]
+			at += size
+		}
+	}
+	n, err := w.w.Flush(time.Now().Add(writeTimeout))
+	payload := int64(r.total)
+	if err != nil {
+		payload = 0
+	}
+	w.p.wire.written.Add(payload)
+	w.p.wire.overhead.Add(n - payload)
+	return err
+}
+
+// report tells the loop that the writer got on.
+func (w *writer) report() {
+	ev := &w.p.wire.sentEvent
+	if ev.queued.CompareAndSwap(false, true) {
+		w.in.post(ev)
+	}
+}
+
+// runBuffers is a free list of buffers for runs. It keeps a few and leaves
+// the rest to the garbage collector.
+type runBuffers struct {
+	mu   sync.Mutex
+	free [][]byte
+}
+
+const keepRunBuffers = 16
+
+func (b *runBuffers) get() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := len(b.free); n > 0 {
+		buf := b.free[n-1]
+		b.free = b.free[:n-1]
+		return buf
+	}
+	return make([]byte, maxRun)
+}
+
+func (b *runBuffers) put(buf []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.free) < keepRunBuffers {
+		b.free = append(b.free, buf)
+	}
+}
+
+// closedByPeer tells whether err is an ordinary end of a connection.
+func closedByPeer(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+}
