@@ -453,6 +453,7 @@ func TestLimitsAreNeverExceeded(t *testing.T) {
 						books[g.Leaf.flow].refund(back)
 					}
 				}
+				checkNothingIsHeldBack(t, s, now)
 				if waiting(s) == next.IsZero() {
 					t.Fatalf("seed %d, step %d: next %v", seed, step, next)
 				}
@@ -474,6 +475,23 @@ func checkBooks(t *testing.T, seed uint64, step int, all *ledger, books map[*Flo
 		if b.limit > 0 && b.tokens < -1 {
 			t.Fatalf("seed %d, step %d: a torrent got %.0f bytes too many at %.0f/s", seed, step, -b.tokens, b.limit)
 		}
+	}
+}
+
+// checkNothingIsHeldBack expects whoever still wants something after a tick to
+// be stopped by a limit.
+func checkNothingIsHeldBack(t *testing.T, s *Shaper, now time.Time) {
+	t.Helper()
+	if f := s.active.front(); f != nil && s.bucket.available(now) >= f.leaves.front().packet(s.step) {
+		t.Fatalf("%d bytes are left, and somebody waits for %d", s.bucket.available(now), f.leaves.front().want)
+	}
+	e := s.parked.root.next
+	for range s.parked.n {
+		f := e.val
+		if p := f.leaves.front().packet(s.step); f.bucket.limit == 0 || f.bucket.available(now) >= p && !f.notBefore.IsZero() && !f.notBefore.After(now) {
+			t.Fatalf("a torrent with %d bytes left waits for %d", f.bucket.available(now), p)
+		}
+		e = e.next
 	}
 }
 
