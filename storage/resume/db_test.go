@@ -18,6 +18,7 @@ import (
 	"btd/piece"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 func testHash(n int) metainfo.Hash {
@@ -351,6 +352,27 @@ func TestOneBadChangeLeavesTheOthers(t *testing.T) {
 		t.Errorf("%d torrents, want 1", len(got))
 	}
 	must(t, d.Add(testRecord(2), nil))
+	checkPages(t, d)
+}
+
+// TestFullDisk has the file hit its largest size: callers are told, and all is
+// well once there is room.
+func TestFullDisk(t *testing.T) {
+	d := testOpen(t, testPath(t))
+	must(t, d.Add(testRecord(1), nil))
+	limit := func(n int) {
+		must(t, d.do(0, func(*buckets) (bool, error) { d.bolt.MaxSize = n; return false, nil }))
+	}
+	limit(1 << 20)
+	if err := d.Add(testRecord(2), make([]byte, 2<<20)); !errors.Is(err, berrors.ErrMaxSizeReached) {
+		t.Fatalf("Add: %v", err)
+	}
+	checkPages(t, d)
+	limit(0)
+	must(t, d.Add(testRecord(2), make([]byte, 2<<20)))
+	if got := len(all(t, d)); got != 2 {
+		t.Errorf("%d torrents, want 2", got)
+	}
 	checkPages(t, d)
 }
 

@@ -23,7 +23,8 @@ func (d *DB) Add(rec Record, metainfo []byte) error {
 // AddAsync is Add without waiting: done is called once the torrent is durable
 // or the change has failed. It is called in the writer's goroutine, or here
 // if there is nothing to wait for; it must be quick and must not call a
-// method that waits. metainfo must not change until then.
+// method that waits. metainfo must not change until then. The queue has no
+// limit of its own: the caller bounds how much it has outstanding.
 func (d *DB) AddAsync(rec Record, metainfo []byte, done func(error)) {
 	o, err := addOp(rec, metainfo)
 	d.async(o, err, done)
