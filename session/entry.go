@@ -181,15 +181,22 @@ func (e *entry) record() (rec resume.Record, suspect bool) {
 
 // save writes the record, with the present counters.
 func (e *entry) save(db *resume.DB) error {
+	done := make(chan error, 1)
+	e.saveSoon(db, func(err error) { done <- err })
+	return <-done
+}
+
+// saveSoon is save for a caller that does not wait: done hears of the result.
+func (e *entry) saveSoon(db *resume.DB, done func(error)) {
 	e.mu.Lock()
-	removed := e.removed
-	rec := e.rec
-	e.mu.Unlock()
-	if removed {
-		return nil
+	defer e.mu.Unlock()
+	if e.removed || e.fresh {
+		done(nil)
+		return
 	}
+	rec := e.rec
 	e.tot.store(&rec)
-	return db.Update(rec)
+	db.UpdateAsync(rec, done)
 }
 
 // change edits the record and writes it.

@@ -111,18 +111,16 @@ func (t *torrent) onHave(p *peer, index uint32) error {
 	if !ok {
 		return fmt.Errorf("%w: have of piece %d of %d", errProtocol, index, t.geo.Pieces())
 	}
-	p.hasSaid = true
 	if t.pick.PeerHas(p.has, i) {
 		t.updateInterest(p)
 	}
 	return nil
 }
 
+// onBitfield takes over what the peer says it has. BEP 3 wants it first and
+// once; aria2 sends more of them later where that is shorter than many haves,
+// and they are news like any other.
 func (t *torrent) onBitfield(p *peer, m *peerwire.Message) error {
-	if p.hasSaid {
-		return fmt.Errorf("%w: a second bitfield", errProtocol)
-	}
-	p.hasSaid = true
 	f := piece.NewBitfield(t.geo.Pieces())
 	switch m.ID {
 	case peerwire.Bitfield:

@@ -23,8 +23,7 @@ type peer struct {
 	client   string
 	joined   time.Time
 
-	has     *piece.Peer
-	hasSaid bool // a bitfield, have-all, have-none or any have came
+	has *piece.Peer
 
 	down peerDown
 	up   peerUp

@@ -186,12 +186,18 @@ func (p *persister) writeRecords() {
 	records := p.records
 	p.records = map[*entry]bool{}
 	p.mu.Unlock()
+	var wg sync.WaitGroup
 	for e := range records {
-		if err := e.save(p.s.db); err != nil {
-			p.failed(err)
-			p.touchRecord(e)
-		}
+		wg.Add(1)
+		e.saveSoon(p.s.db, func(err error) {
+			defer wg.Done()
+			if err != nil {
+				p.failed(err)
+				p.touchRecord(e)
+			}
+		})
 	}
+	wg.Wait()
 }
 
 // writeStats records the counters of the torrents that run.

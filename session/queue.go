@@ -36,7 +36,17 @@ func (q *queue) run(ctx context.Context) {
 		case <-ticker.C:
 			q.countIdleSeeds()
 		case <-q.wake:
+			began := time.Now()
 			q.round()
+			// With very many torrents a round takes a while: a burst of
+			// changes shares the next one.
+			rest := min(5*time.Since(began), 200*time.Millisecond)
+			if rest > time.Millisecond {
+				select {
+				case <-ctx.Done():
+				case <-time.After(rest):
+				}
+			}
 		}
 	}
 }
