@@ -4,6 +4,8 @@ package storage
 
 import "golang.org/x/sys/unix"
 
+const hasArena = true
+
 // reserve maps n bytes of zeros that cost no memory until they are touched.
 func reserve(n int) []byte {
 	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -80,8 +81,9 @@ func (p *pool) freeAll(bs []*piece.Buffer) {
 		return
 	}
 	p.mu.Lock()
-	// The first block of a run was touched first: it ends up coldest.
-	for _, b := range bs {
+	// Backwards, so that the run is handed out again in its order: blocks that
+	// lie side by side are written as one.
+	for _, b := range slices.Backward(bs) {
 		p.put(b)
 	}
 	p.mu.Unlock()

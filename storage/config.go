@@ -177,7 +177,9 @@ func (s *Store) busy() { s.idle.wake() }
 // trim gives back what was idle for a tick and tells whether anything is left.
 func (s *Store) trim() bool {
 	more := s.pool.trim()
-	s.trimVerify()
+	if s.trimVerify() {
+		more = true
+	}
 	if s.handles.closeIdle(2) > 0 {
 		more = true
 	}

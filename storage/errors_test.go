@@ -113,6 +113,55 @@ func TestSymlinksAreRefused(t *testing.T) {
 	}
 }
 
+// A directory is swapped for a link to another place again and again while
+// files are made below it. Not one may come to be there.
+func TestLinkSwappedInMeanwhile(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("making links needs a privilege on Windows")
+	}
+	var files []file
+	for i := range 300 {
+		files = append(files, file{path: fmt.Sprintf("top/d/f%d", i), length: 100})
+	}
+	x := makeFixture(t, 100, files...)
+	r := newRig(t, x, Config{}, Options{})
+	elsewhere := filepath.Join(r.dir, "elsewhere")
+	top, real, link := filepath.Join(r.dir, "top"), filepath.Join(r.dir, "real"), filepath.Join(r.dir, "link")
+	if err := os.MkdirAll(filepath.Join(top, "d"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	os.MkdirAll(filepath.Join(elsewhere, "d"), 0o755)
+	// Links that stay below the directory are what os.Root would follow.
+	if err := os.Symlink("elsewhere", link); err != nil {
+		t.Fatal(err)
+	}
+	stop, swapped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(swapped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			os.Rename(top, real)
+			os.Rename(link, top)
+			os.Rename(top, link)
+			os.Rename(real, top)
+		}
+	}()
+	for i := range x.geo.Pieces() {
+		r.write(piece.Index(i))
+		r.take()
+		r.tor.Release()
+	}
+	close(stop)
+	<-swapped
+	if in, _ := os.ReadDir(filepath.Join(elsewhere, "d")); len(in) > 0 {
+		t.Errorf("%d files were made behind the link", len(in))
+	}
+}
+
 func TestFaultGivesOneResultAndRecovers(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EIO, syscall.EACCES} {
 		t.Run(errno.Error(), func(t *testing.T) {

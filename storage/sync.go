@@ -47,7 +47,7 @@ func (t *Torrent) Sync() error {
 	t.syncing.Lock()
 	defer t.syncing.Unlock()
 	files := t.takeDirty()
-	if len(files) == 0 {
+	if len(files) == 0 && !t.tree.changed() {
 		return nil
 	}
 	err := t.syncFiles(files)
@@ -70,9 +70,13 @@ func (t *Torrent) Sync() error {
 // serve several with one commit.
 const syncWidth = 4
 
-// syncFiles syncs each of the files and returns the first error.
+// syncFiles syncs each of the files and returns the first error. Writing all
+// of them out before waiting for any halves the time for many small files.
 func (t *Torrent) syncFiles(files []int) error {
-	if len(files) == 1 {
+	switch len(files) {
+	case 0:
+		return nil
+	case 1:
 		return t.syncFile(files[0])
 	}
 	for _, i := range files {

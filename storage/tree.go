@@ -312,6 +312,13 @@ func (d *tree) moved() error {
 	return wrap(opDir, d.dir, "", err)
 }
 
+// changed tells whether there are new directory entries to sync.
+func (d *tree) changed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.fresh) > 0
+}
+
 // syncDirs makes the new directory entries durable.
 func (d *tree) syncDirs() error {
 	d.mu.Lock()

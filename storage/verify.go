@@ -13,7 +13,7 @@ import (
 
 // verifyBuffer is how much a Verify worker reads at once, bytes: small enough
 // to be hashed out of the processor's cache.
-const verifyBuffer = 256 << 10
+const verifyBuffer = 512 << 10
 
 // Verify hashes the pieces of want (nil means all) that are on disk and calls
 // each for every one of them, one call at a time, in no certain order. Pieces
@@ -253,14 +253,16 @@ func (v *verification) tell(i piece.Index, ok bool) {
 // short tells whether err says that a file ends too early or is missing.
 func short(err error) bool { return missing(err) || errors.Is(err, io.ErrUnexpectedEOF) }
 
-// trimVerify drops read buffers that no Verify uses.
-func (s *Store) trimVerify() {
+// trimVerify drops read buffers that no Verify uses, and tells whether one is in
+// use.
+func (s *Store) trimVerify() (more bool) {
 	for range cap(s.tokens) {
 		select {
 		case <-s.tokens:
 			s.tokens <- nil
 		default:
-			return
+			return true
 		}
 	}
+	return false
 }
