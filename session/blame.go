@@ -121,6 +121,7 @@ func (t *torrent) banLiar(addr netip.AddrPort, i piece.Index) {
 	t.log.Info("peer banned: it sent a wrong block", "peer", addr, "piece", i)
 	t.s.count("peers_banned")
 	t.book.Ban(addr.Addr())
+	t.s.bans.add(addr.Addr())
 	for k := len(t.peers.all) - 1; k >= 0; k-- {
 		if p := t.peers.all[k]; p.addr.Addr() == addr.Addr() {
 			t.drop(p, errBanned)

@@ -33,7 +33,8 @@ type entry struct {
 	suspect bool             // hash everything before use
 	queued  bool             // waits for a place
 	fresh   bool             // not in the resume database yet
-	hints   []netip.AddrPort // addresses for the loop when it starts
+	hints   []netip.AddrPort // given by users for the loop when it starts
+	known   []netip.AddrPort // from the last loop
 }
 
 func newEntry(rec resume.Record) *entry {
@@ -113,12 +114,20 @@ func (j *journal) take() (good, lost []piece.Index) {
 	return good, lost
 }
 
-// giveBack returns what could not be written.
+// giveBack returns what could not be written. What came to the journal in the
+// meantime is newer and wins.
 func (j *journal) giveBack(good, lost []piece.Index) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.good = append(good, j.good...)
-	j.lost = append(lost, j.lost...)
+	newer := make(map[piece.Index]bool, len(j.good)+len(j.lost))
+	for _, list := range [][]piece.Index{j.good, j.lost} {
+		for _, i := range list {
+			newer[i] = true
+		}
+	}
+	older := func(i piece.Index) bool { return newer[i] }
+	j.good = append(slices.DeleteFunc(good, older), j.good...)
+	j.lost = append(slices.DeleteFunc(lost, older), j.lost...)
 }
 
 func (j *journal) empty() bool {
@@ -282,11 +291,12 @@ func (e *entry) clearSuspect() {
 	e.mu.Unlock()
 }
 
-// takeHints is the addresses that were given while no loop ran.
-func (e *entry) takeHints() []netip.AddrPort {
+// takePeers is the addresses that users gave while no loop ran, and those
+// that the last loop knew.
+func (e *entry) takePeers() (given, known []netip.AddrPort) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	h := e.hints
-	e.hints = nil
-	return h
+	given, known = e.hints, e.known
+	e.hints, e.known = nil, nil
+	return given, known
 }

@@ -134,6 +134,9 @@ func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
 	if err := s.db.Remove(e.hash); err != nil {
 		return err
 	}
+	if err := s.db.Put(peersKey(e.hash), nil); err != nil {
+		s.log.Warn("forgetting peers", "torrent", e.hash.String(), "err", err)
+	}
 	s.reg.remove(e)
 	s.hub.publish(EventRemoved, e.hash, nil, "")
 	s.queue.kick()

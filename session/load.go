@@ -166,9 +166,10 @@ func (t *torrent) begin(plan recovery) {
 	t.e.clearProblem()
 	t.clock.begun = t.now
 	t.disk.clean = plan.clean
-	if hints := t.e.takeHints(); len(hints) > 0 {
-		t.learn(hints, FromUser)
+	for _, ip := range t.s.bans.list() {
+		t.book.Ban(ip)
 	}
+	t.recallPeers()
 	if plan.check.Count() > 0 {
 		t.startCheck(plan.check)
 		return
@@ -262,6 +263,7 @@ func (t *torrent) complete() {
 // shutdown ends everything that the loop started and records what there is.
 func (t *torrent) shutdown() {
 	t.stop()
+	t.rememberPeers()
 	for len(t.peers.all) > 0 {
 		t.drop(t.peers.all[0], errStopping)
 	}

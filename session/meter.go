@@ -10,6 +10,7 @@ type meter struct {
 	at    time.Time
 	rate  float64
 	last  float64 // rate of the last interval alone
+	still int     // intervals without a byte
 }
 
 func (m *meter) add(n int) { m.total += int64(n) }
@@ -29,7 +30,9 @@ func (m *meter) tick(now time.Time) {
 	// A share that forgets half within about two seconds.
 	share := min(1, 0.3*d)
 	m.rate += (m.last - m.rate) * share
-	if m.rate < 1 {
+	if m.last > 0 {
+		m.still = 0
+	} else if m.still++; m.still >= 4 {
 		m.rate = 0
 	}
 }

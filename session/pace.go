@@ -143,9 +143,13 @@ func (s *Session) Limits() Limits {
 	return Limits{Up: s.pace.up.shaper.Limit(), Down: s.pace.down.shaper.Limit()}
 }
 
-// SetSessionLimits changes the rates of the whole session until it ends.
+// SetSessionLimits changes the rates of the whole session, for later runs as
+// well unless their configuration says otherwise.
 func (s *Session) SetSessionLimits(_ context.Context, l Limits) error {
 	if err := l.check(); err != nil {
+		return err
+	}
+	if err := s.rememberLimits(l); err != nil {
 		return err
 	}
 	s.pace.up.setLimit(l.Up)

@@ -50,6 +50,7 @@ type Session struct {
 	incoming  gate // incoming handshakes
 	checks    turns
 	counters  counters
+	bans      bans
 	closing   atomic.Bool
 }
 
@@ -74,7 +75,7 @@ func Open(cfg Config) (*Session, error) {
 	s := &Session{
 		cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel, began: time.Now(),
 		db: db, listener: l, store: storage.New(cfg.Storage),
-		trackers: tracker.NewClient(tracker.Config{UserAgent: "btd/" + cfg.Version}),
+		trackers: tracker.NewClient(tracker.Config{UserAgent: "btd/" + cfg.Version, Source: boundTo(l)}),
 		peerID:   peerwire.PeerID(cfg.Version, rng),
 		key:      rng.Uint32(),
 		hub:      newHub(),
@@ -89,6 +90,7 @@ func Open(cfg Config) (*Session, error) {
 	s.persist = newPersister(s)
 	s.announcer = newAnnouncer(s)
 	s.queue = newQueue(s)
+	s.recallLimits()
 	s.pace.init(s)
 	if err := s.restore(); err != nil {
 		l.Close()
@@ -204,8 +206,10 @@ func (s *Session) Addr() netip.AddrPort {
 func (s *Session) PeerID() [20]byte { return s.peerID }
 
 // bound is the one address we listen on, invalid if it is every address.
-func (s *Session) bound() netip.Addr {
-	a := s.Addr().Addr().Unmap()
+func (s *Session) bound() netip.Addr { return boundTo(s.listener) }
+
+func boundTo(l net.Listener) netip.Addr {
+	a := l.Addr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 	if a.IsUnspecified() {
 		return netip.Addr{}
 	}

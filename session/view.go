@@ -104,6 +104,7 @@ const (
 	FromTracker  Source = "tracker"
 	FromIncoming Source = "incoming"
 	FromUser     Source = "user"
+	FromResume   Source = "resume" // connected before the last restart
 )
 
 // Peer is a picture of one connected peer.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ type Config struct {
 	TLS       *tls.Config                           // nil means the system's roots
 	Proxy     func(*http.Request) (*url.URL, error) // for http and https; nil means HTTP_PROXY, HTTPS_PROXY and NO_PROXY; udp goes direct
 	Lookup    LookupFunc                            // nil means the system's resolver
+	Source    netip.Addr                            // the local address that requests leave from, whose family is then the only one; invalid means any
 }
 
 func (c Config) withDefaults() Config {
@@ -72,7 +74,7 @@ func NewClient(cfg Config) *Client {
 		conns:  make(map[net.Conn]struct{}),
 	}
 	c.gate = newGate(c.cfg.PerHost)
-	c.resolver = newResolver(c.cfg.Lookup)
+	c.resolver = newResolver(c.cfg.Lookup, c.cfg.Source.Unmap())
 	c.udp = newUDPClient(c.cfg, c.resolver)
 	for f := range c.http {
 		c.http[f] = c.newHTTP(Family(f))

@@ -781,3 +781,31 @@ func TestBadURLs(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSourceAddress binds announces to one address: trackers learn where we
+// can be reached, and the other family is left alone.
+func TestSourceAddress(t *testing.T) {
+	from := make(chan string, 2)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from <- r.RemoteAddr
+		io.WriteString(w, "d8:intervali60e5:peers0:e")
+	}))
+	defer srv.Close()
+	src := netip.MustParseAddr("127.0.0.77")
+	if l, err := net.Listen("tcp", src.String()+":0"); err != nil {
+		t.Skip("no further loopback address on this machine:", err)
+	} else {
+		l.Close()
+	}
+	c := NewClient(Config{Source: src})
+	defer c.Close()
+	if _, err := c.Announce(t.Context(), Request{URL: srv.URL, Port: 1, Family: IPv4}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-from; !strings.HasPrefix(got, "127.0.0.77:") {
+		t.Errorf("the announce came from %s, want 127.0.0.77", got)
+	}
+	if _, err := c.Announce(t.Context(), Request{URL: "http://[::1]:1/announce", Port: 1, Family: IPv6}); !errors.Is(err, ErrNoFamily) {
+		t.Errorf("announce over the other family: %v, want ErrNoFamily", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"time"
 )
@@ -141,6 +142,9 @@ func (c *Client) dialHost(ctx context.Context, f Family, host, port string) (net
 	var firstErr error
 	for i, a := range addrs {
 		dialer := net.Dialer{Timeout: shareOf(ctx, len(addrs)-i)}
+		if src := c.cfg.Source.Unmap(); src.IsValid() {
+			dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(src, 0))
+		}
 		conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(a.String(), port))
 		if err == nil {
 			return conn, nil

@@ -26,6 +26,7 @@ type LookupFunc func(ctx context.Context, host string) ([]netip.Addr, error)
 // one UDP tracker must not mean a thousand lookups.
 type resolver struct {
 	lookup LookupFunc
+	source netip.Addr // see Config.Source
 	mu     sync.Mutex
 	hosts  map[string]resolved
 }
@@ -36,13 +37,18 @@ type resolved struct {
 	until time.Time
 }
 
-func newResolver(lookup LookupFunc) *resolver {
+func newResolver(lookup LookupFunc, source netip.Addr) *resolver {
 	if lookup == nil {
 		lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
 	}
-	return &resolver{lookup: lookup, hosts: make(map[string]resolved)}
+	return &resolver{lookup: lookup, source: source, hosts: make(map[string]resolved)}
+}
+
+// reaches tells whether a can be spoken to from the source address.
+func (r *resolver) reaches(a netip.Addr) bool {
+	return !r.source.IsValid() || r.source.Is4() == a.Is4()
 }
 
 // parseLiteral reads a host that is an address.
@@ -59,7 +65,7 @@ func (r *resolver) addrs(ctx context.Context, host string, f Family) ([]netip.Ad
 	}
 	var out []netip.Addr
 	for _, a := range all {
-		if a = a.Unmap(); f.has(a) && len(out) < maxAddresses && !slices.Contains(out, a) {
+		if a = a.Unmap(); f.has(a) && r.reaches(a) && len(out) < maxAddresses && !slices.Contains(out, a) {
 			out = append(out, a)
 		}
 	}

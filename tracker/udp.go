@@ -131,7 +131,7 @@ func (c *udpClient) socket(a netip.Addr) (*udpSocket, error) {
 	if s := c.sockets[i]; s != nil && !s.dead() {
 		return s, nil
 	}
-	s, err := openUDP(a.Is6())
+	s, err := openUDP(a.Is6(), c.resolver.source)
 	if err != nil {
 		return nil, fmt.Errorf("opening a UDP socket: %w", err)
 	}

@@ -44,12 +44,16 @@ type connection struct {
 	got time.Time
 }
 
-func openUDP(v6 bool) (*udpSocket, error) {
+func openUDP(v6 bool, source netip.Addr) (*udpSocket, error) {
 	network := "udp4"
 	if v6 {
 		network = "udp6"
 	}
-	conn, err := net.ListenUDP(network, nil)
+	var local *net.UDPAddr
+	if source.IsValid() {
+		local = net.UDPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
+	}
+	conn, err := net.ListenUDP(network, local)
 	if err != nil {
 		return nil, err
 	}

@@ -144,7 +144,7 @@ type Peer struct {
 	Addr     string `json:"addr"`    // IP:port
 	Client   string `json:"client"`  // as the peer names itself, unchecked
 	PeerID   string `json:"peer_id"` // 20 bytes in hex
-	Source   string `json:"source"`  // "tracker", "incoming" or "user"
+	Source   string `json:"source"`  // "tracker", "incoming", "user" or "resume"
 	Incoming bool   `json:"incoming"`
 
 	Progress         float64 `json:"progress"`   // 0 to 1

@@ -384,3 +384,19 @@ func (b *Book) Source(addr netip.AddrPort) string {
 	}
 	return ""
 }
+
+// Best is up to n addresses that are worth trying another time: those of
+// connected peers first, then those that never failed.
+func (b *Book) Best(n int) []netip.AddrPort {
+	var out, later []netip.AddrPort
+	for addr, e := range b.entries {
+		switch {
+		case e.state == connected:
+			out = append(out, addr)
+		case e.failures == 0 && len(later) < n:
+			later = append(later, addr)
+		}
+	}
+	out = append(out, later...)
+	return out[:min(n, len(out))]
+}

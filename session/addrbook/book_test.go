@@ -524,3 +524,24 @@ func BenchmarkNext(b *testing.B) {
 		})
 	}
 }
+
+func TestBestAddresses(t *testing.T) {
+	b := New(Config{}, rand.New(rand.NewPCG(1, 2)))
+	now := time.Unix(1000, 0)
+	at := func(i int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), 1}), 1000)
+	}
+	for i := range 10 {
+		b.Add(at(i), "tracker", now)
+	}
+	b.Connected(at(7), now)
+	b.Dialling(at(3))
+	b.Failed(at(3), Lost, now)
+	got := b.Best(5)
+	if len(got) != 5 || got[0] != at(7) || slices.Contains(got, at(3)) {
+		t.Errorf("best 5: %v, want the connected one first and the failed one not", got)
+	}
+	if all := b.Best(50); len(all) != 9 {
+		t.Errorf("%d addresses are worth another try, want 9", len(all))
+	}
+}
