@@ -103,12 +103,16 @@ func (l *lab) transfer(ctx context.Context, tor *torrent, m meeting, seed, leech
 	l.t.Logf("%s to %s: %.1f MiB in %.1f s", seed.name, leech.name, float64(tor.size)/(1<<20), took.Seconds())
 }
 
-// account checks what btd says about a transfer that is over.
+// account checks what btd says about a transfer that is over. Its counters
+// may be a moment behind.
 func (c *btd) account(ctx context.Context, tor *torrent, tracker string, downloaded bool) error {
-	got, err := c.torrent(ctx, tor)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var got client.Torrent
+	_ = poll(ctx, 50*time.Millisecond, "btd counts what was sent", func() (ok bool, err error) {
+		got, err = c.torrent(ctx, tor)
+		return downloaded || got.Uploaded >= tor.size, err
+	})
 	trackers, err := c.api.Trackers(ctx, tor.hex())
 	if err != nil {
 		return err

@@ -33,12 +33,18 @@ func TestKill(t *testing.T) {
 	tor := makeTorrent(t, l.dir, "killed", files, 64<<10, 5, httpTracker)
 	l.startOpentracker(ctx, tor) // it gives the seed's address again after each start
 	s := newSeeder(l.host("seeder"), tor, "-SE0000-")
-	s.rate = 5 << 20
+	s.rate = 5 << 19
 	l.must(s.listen())
 	l.must(s.announce(ctx, httpTracker))
 	b := newBtd(l.host("btd"))
 	dest := filepath.Join(l.dir, "downloads")
 	k := &killer{lab: l, btd: b, seeder: s, torrent: tor, dest: dest, rng: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("pieces claimed at each kill: %v", k.claims)
+			b.describe(t, tor)
+		}
+	})
 	l.must(b.start(ctx))
 	l.must(b.leech(ctx, tor, dest))
 	for n := range kills + 2 {
@@ -82,8 +88,8 @@ type killer struct {
 func (k *killer) once(ctx context.Context, clean bool) {
 	t := k.lab.t
 	t.Helper()
-	// From before the API is up to a second and more of downloading.
-	pause := time.Duration(k.rng.Int64N(int64(1100 * time.Millisecond)))
+	// From before the API is up to two seconds of downloading: the database is written once a second.
+	pause := time.Duration(k.rng.Int64N(int64(2 * time.Second)))
 	if k.btd.process.exited() {
 		k.lab.must(k.btd.launch())
 		if k.rng.IntN(4) > 0 {

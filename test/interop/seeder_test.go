@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -171,7 +172,7 @@ func (s *seeder) announce(ctx context.Context, tracker string) error {
 		"info_hash": {string(s.torrent.hash[:])}, "peer_id": {string(s.id[:])}, "port": {fmt.Sprint(peerPort)},
 		"uploaded": {"0"}, "downloaded": {"0"}, "left": {"0"}, "compact": {"1"}, "event": {"started"},
 	}
-	req, err := http.NewRequestWithContext(ctx, "GET", tracker+"?"+q.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, "GET", tracker+"?"+spaced(q.Encode()), nil)
 	if err != nil {
 		return err
 	}
@@ -179,7 +180,12 @@ func (s *seeder) announce(ctx context.Context, tracker string) error {
 	if err != nil {
 		return err
 	}
-	return resp.Body.Close()
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err == nil && bytes.Contains(answer, []byte("failure reason")) {
+		err = fmt.Errorf("the tracker says %q", answer)
+	}
+	return err
 }
 
 // shake sends our handshake and reads the other side's.

@@ -92,7 +92,7 @@ func (l *lab) startTracker(ctx context.Context, announce string, torrents ...*to
 
 // scrape asks an HTTP tracker how many seeds and leechers it knows.
 func (l *lab) scrape(ctx context.Context, announce string, t *torrent) (seeds, leechers int, err error) {
-	u := strings.Replace(announce, "/announce", "/scrape", 1) + "?info_hash=" + url.QueryEscape(string(t.hash[:]))
+	u := strings.Replace(announce, "/announce", "/scrape", 1) + "?info_hash=" + spaced(url.QueryEscape(string(t.hash[:])))
 	req, err := http.NewRequestWithContext(ctx, "GET", u, nil)
 	if err != nil {
 		return 0, 0, err
@@ -118,6 +118,10 @@ func (l *lab) scrape(ctx context.Context, announce string, t *torrent) (seeds, l
 	f := answer.Files[string(t.hash[:])]
 	return f.Complete, f.Incomplete, nil
 }
+
+// spaced writes spaces as trackers read them: opentracker takes a plus for a
+// plus.
+func spaced(query string) string { return strings.ReplaceAll(query, "+", "%20") }
 
 // waitSwarm waits until the tracker knows so many seeds and leechers.
 func (l *lab) waitSwarm(ctx context.Context, announce string, t *torrent, seeds, leechers int) {
