@@ -166,10 +166,9 @@ func TestNonsenseClosesTheConnection(t *testing.T) {
 	if v := await(t, s, c, "seeding", complete); v.Error != "" {
 		t.Errorf("the torrent has a problem: %s", v.Error)
 	}
-	n := s.Stats().Counters
-	if n["handshakes_malformed"] != 1 || n["handshakes_unknown_torrent"] != 1 || n["peer_protocol_errors"] != 4 {
-		t.Errorf("counters: %v", n)
-	}
+	awaitCounter(t, s, "handshakes_malformed", 1)
+	awaitCounter(t, s, "handshakes_unknown_torrent", 1)
+	awaitCounter(t, s, "peer_protocol_errors", 4)
 }
 
 func handshakeOf(hash [20]byte, rest []byte) []byte {

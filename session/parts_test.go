@@ -157,11 +157,11 @@ func TestBlameLiars(t *testing.T) {
 	}
 	b := newBlame()
 	b.failed[7] = []*evidence{
-		{attempt{by: []netip.AddrPort{at(1), at(2), at(1), at(2)}}, spoilt(1, 3)},           // 2 lied twice
-		{attempt{by: []netip.AddrPort{at(3), {}, at(3), at(4)}}, spoilt(1)},                 // our own block: nobody
-		{attempt{by: []netip.AddrPort{at(5), at(6)}}, spoilt(1, 2)},                         // block 2 has no sender
-		{attempt{by: []netip.AddrPort{at(7), at(7), at(7), at(7)}}, append(good, good[0])},  // honest; one block too many
-		{attempt{by: []netip.AddrPort{at(2), at(8), at(9), at(10)}}, spoilt(0, 2)},          // 2 again, and 9
+		{attempt{by: []netip.AddrPort{at(1), at(2), at(1), at(2)}}, spoilt(1, 3)},            // 2 lied twice
+		{attempt{by: []netip.AddrPort{at(3), {}, at(3), at(4)}}, spoilt(1)},                  // our own block: nobody
+		{attempt{by: []netip.AddrPort{at(5), at(6)}}, spoilt(1, 2)},                          // block 2 has no sender
+		{attempt{by: []netip.AddrPort{at(7), at(7), at(7), at(7)}}, append(good, good[0])},   // honest; one block too many
+		{attempt{by: []netip.AddrPort{at(2), at(8), at(9), at(10)}}, spoilt(0, 2)},           // 2 again, and 9
 		{attempt{by: []netip.AddrPort{at(11), at(12), at(13), at(14)}}, [][20]byte{good[0]}}, // no more sums
 	}
 	if got, want := b.liars(7, good), []netip.AddrPort{at(2), at(6), at(9)}; !slices.Equal(got, want) {

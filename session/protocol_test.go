@@ -1,0 +1,313 @@
+package session
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"btd/peerwire"
+	"btd/piece"
+)
+
+var (
+	fastPeer  = rawReserved{fast: true}
+	plainPeer = rawReserved{}
+)
+
+// TestCancel takes back most of what was asked for while the rate limit holds
+// it back: it is rejected, and the rest is served.
+func TestCancel(t *testing.T) {
+	c := makeContent(t, 256<<10, map[string]int{"": 1 << 20})
+	s := seedOf(t, c, func(cfg *Config) { cfg.Limits.Up = 64 << 10 })
+	p := dialRaw(t, s, c, "cancel", fastPeer).unchoked()
+	var asked []piece.Block
+	for i := range piece.Index(2) {
+		for n := range uint32(16) {
+			asked = append(asked, rawBlock(i, n))
+		}
+	}
+	out := requestAll(asked)
+	for _, b := range asked[6:] {
+		out = peerwire.AppendCancel(out, b)
+	}
+	p.send(out)
+	served, rejected := p.answers(asked)
+	for i, b := range asked {
+		if served[b]+rejected[b] != 1 {
+			t.Errorf("%v: served %d times, rejected %d times", b, served[b], rejected[b])
+		}
+		if i < 6 && served[b] != 1 {
+			t.Errorf("%v was not cancelled, but rejected", b)
+		}
+	}
+	if len(rejected) < 20 {
+		t.Errorf("%d of 26 cancelled requests were rejected", len(rejected))
+	}
+	// What was cancelled can be asked for again.
+	p.send(peerwire.AppendRequest(nil, asked[20]))
+	if m := p.until(peerwire.Piece); m.Index != 1 || m.Begin != asked[20].Begin {
+		t.Errorf("served %d at %d of piece %d", m.Length, m.Begin, m.Index)
+	}
+}
+
+// TestCancelBehindASlowReader cancels what waits for a full socket.
+func TestCancelBehindASlowReader(t *testing.T) {
+	c := makeContent(t, 1<<20, map[string]int{"": 16 << 20})
+	s := seedOf(t, c, nil)
+	p := dialRaw(t, s, c, "slow", fastPeer).unchoked()
+	var asked []piece.Block
+	for i := range piece.Index(16) {
+		for n := range uint32(64) {
+			asked = append(asked, rawBlock(i, n))
+		}
+	}
+	p.send(requestAll(asked))
+	p.until(peerwire.Piece) // the first block; the rest fills the socket
+	var out []byte
+	for k, b := range asked[1:] {
+		if k%2 == 0 {
+			out = peerwire.AppendCancel(out, b)
+		}
+	}
+	p.send(out)
+	served, rejected := p.answers(asked[1:])
+	for _, b := range asked[1:] {
+		if served[b]+rejected[b] != 1 {
+			t.Errorf("%v: served %d times, rejected %d times", b, served[b], rejected[b])
+		}
+	}
+	if len(rejected) == 0 {
+		t.Error("no cancel was honoured")
+	}
+	p.send(peerwire.AppendRequest(nil, asked[0]))
+	p.until(peerwire.Piece)
+}
+
+func TestLongRequests(t *testing.T) {
+	c := makeContent(t, 512<<10, map[string]int{"": 1 << 20})
+	s := seedOf(t, c, nil)
+	p := dialRaw(t, s, c, "long", fastPeer).unchoked()
+	for _, b := range []piece.Block{
+		{Piece: 0, Begin: 0, Length: 128 << 10},
+		{Piece: 1, Begin: 512<<10 - 100000, Length: 100000},
+		{Piece: 1, Begin: 12345, Length: 1},
+		{Piece: 0, Begin: 7, Length: 17 << 10},
+	} {
+		p.send(peerwire.AppendRequest(nil, b))
+		if m := p.until(peerwire.Piece); m.Index != uint32(b.Piece) || m.Begin != b.Begin || m.Length != b.Length {
+			t.Errorf("asked for %v, got %d at %d of piece %d", b, m.Length, m.Begin, m.Index)
+		}
+	}
+	for _, b := range []piece.Block{
+		{Piece: 0, Begin: 0, Length: 128<<10 + 1},
+		{Piece: 1, Begin: 512<<10 - 10, Length: 11},
+		{Piece: 2, Begin: 0, Length: 1},
+		{Piece: 0, Begin: 0, Length: 0},
+		{Piece: 0, Begin: 1<<32 - 1, Length: 2},
+	} {
+		p := dialRaw(t, s, c, "toolong", fastPeer).unchoked()
+		p.send(peerwire.AppendRequest(nil, b))
+		p.untilClosed()
+	}
+	awaitCounter(t, s, "peer_protocol_errors", 5)
+}
+
+func TestChokedPeerGetsItsAllowedSet(t *testing.T) {
+	c := makeContent(t, 16<<10, map[string]int{"": 40 * 16 << 10})
+	s := seedOf(t, c, nil)
+	p := dialRaw(t, s, c, "choked", fastPeer)
+	var allowed []uint32
+	for range allowedSet {
+		allowed = append(allowed, p.until(peerwire.AllowedFast).Index)
+	}
+	slices.Sort(allowed)
+	want := peerwire.FastSet(netip.MustParseAddr("127.0.0.1"), c.meta.Hash.Wire(), 40, allowedSet)
+	slices.Sort(want)
+	if !slices.Equal(allowed, want) {
+		t.Errorf("allowed %v, want %v", allowed, want)
+	}
+	var asked []piece.Block
+	for i := range uint32(40) {
+		asked = append(asked, rawBlock(piece.Index(i), 0))
+	}
+	p.send(requestAll(asked))
+	served, rejected := p.answers(asked)
+	for _, b := range asked {
+		mine := slices.Contains(allowed, uint32(b.Piece))
+		if mine && served[b] != 1 || !mine && rejected[b] != 1 {
+			t.Errorf("piece %d, allowed is %t: served %d times, rejected %d times", b.Piece, mine, served[b], rejected[b])
+		}
+	}
+}
+
+// TestChokedPlainPeer: without the fast extension requests of a choked peer
+// are passed over in silence.
+func TestChokedPlainPeer(t *testing.T) {
+	c := makeContent(t, 16<<10, map[string]int{"": 40 * 16 << 10})
+	s := seedOf(t, c, nil)
+	p := dialRaw(t, s, c, "plain", plainPeer)
+	if m, err := p.next(); err != nil || m.ID != peerwire.Bitfield || len(m.Payload) != 5 {
+		t.Errorf("the first message is %v, %v; want a bitfield", m.ID, err)
+	}
+	var out []byte
+	for i := range piece.Index(30) {
+		out = peerwire.AppendRequest(out, rawBlock(i, 0))
+	}
+	p.send(append(peerwire.AppendKeepAlive(nil), out...))
+	p.unchoked()
+	p.send(peerwire.AppendKeepAlive(peerwire.AppendRequest(nil, rawBlock(33, 0))))
+	m, err := p.next()
+	if err != nil || m.ID != peerwire.Piece || m.Index != 33 {
+		t.Errorf("got %v of piece %d, %v; want the one piece asked for after the unchoke", m.ID, m.Index, err)
+	}
+}
+
+// TestRequestsBeyondOurQueue asks for more than our extension handshake says
+// that we take.
+func TestRequestsBeyondOurQueue(t *testing.T) {
+	c := makeContent(t, 16<<10, map[string]int{"": 100 * 16 << 10})
+	s := seedOf(t, c, func(cfg *Config) { cfg.Limits.Up = 1 })
+	p := dialRaw(t, s, c, "greedy", rawReserved{fast: true, extended: true})
+	var ext peerwire.ExtHandshake
+	if err := ext.Parse(p.until(peerwire.Extended).Payload); err != nil || ext.ReqQ < 250 {
+		t.Fatalf("extension handshake %+v, %v", ext, err)
+	}
+	if ext.Version != "btd 0.0.1" || ext.Port != s.Addr().Port() || ext.YourIP != netip.MustParseAddr("127.0.0.1") || !ext.UploadOnly {
+		t.Errorf("extension handshake %+v", ext)
+	}
+	p.unchoked()
+	const more = 3000
+	var out []byte
+	for n := range ext.ReqQ + more {
+		out = peerwire.AppendRequest(out, rawBlock(piece.Index(n%100), 0))
+	}
+	p.send(out)
+	// At least what goes beyond twice our queue is rejected.
+	p.deadline(20 * time.Second)
+	for n := 0; n < more-ext.ReqQ; {
+		m, err := p.next()
+		if err != nil {
+			t.Fatalf("after %d rejects: %v", n, err)
+		}
+		if m.ID == peerwire.Reject {
+			n++
+		}
+	}
+	list, err := s.Peers(c.meta.Hash)
+	if err != nil || len(list) != 1 || list[0].RequestsToUs < ext.ReqQ || list[0].RequestsToUs > 2*ext.ReqQ {
+		t.Errorf("peers %+v, %v; want one with at least %d requests kept", list, err, ext.ReqQ)
+	}
+}
+
+// TestLaterBitfields: some programs send them in place of many haves; the last
+// counts.
+func TestLaterBitfields(t *testing.T) {
+	c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
+	s := open(t, nil)
+	add(t, s, c, AddOptions{})
+	await(t, s, c, "the start", func(v Torrent) bool { return v.State == StateDownloading })
+	p := dialRaw(t, s, c, "more", fastPeer)
+	for _, x := range []struct {
+		send []byte
+		want float64
+	}{
+		{peerwire.AppendBitfield(nil, []byte{0x40, 0}), 1. / 16},
+		{peerwire.AppendBitfield(nil, []byte{0xf0, 0}), 4. / 16},
+		{peerwire.AppendHave(nil, 15), 5. / 16},
+		{peerwire.AppendHaveAll(nil), 1},
+		{peerwire.AppendBitfield(nil, []byte{0xf0, 0x0f}), 8. / 16},
+		{peerwire.AppendHaveNone(nil), 0},
+	} {
+		p.send(x.send)
+		deadline := time.Now().Add(10 * time.Second)
+		for {
+			list, err := s.Peers(c.meta.Hash)
+			if err != nil || len(list) != 1 {
+				t.Fatalf("peers %v, %v", list, err)
+			}
+			if list[0].Progress == x.want {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("after %x the peer is taken to have %v of all, want %v", x.send, list[0].Progress, x.want)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	for name, bad := range map[string][]byte{
+		"bits beyond the end": peerwire.AppendBitfield(nil, []byte{0, 0, 1}),
+		"one byte short":      peerwire.AppendBitfield(nil, []byte{0}),
+	} {
+		p := dialRaw(t, s, c, name, fastPeer)
+		p.send(append(peerwire.AppendBitfield(nil, []byte{0x40, 0}), bad...))
+		p.untilClosed()
+	}
+	p = dialRaw(t, s, c, "not fast", plainPeer)
+	p.send(peerwire.AppendHaveNone(nil))
+	p.untilClosed()
+	awaitCounter(t, s, "peer_protocol_errors", 3)
+}
+
+// forwarder passes connections on to an address, so that a session does not
+// see where they end.
+func forwarder(t *testing.T, to netip.AddrPort) (at netip.AddrPort, conns *atomic.Int32) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	conns = new(atomic.Int32)
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Add(1)
+			out, err := net.Dial("tcp", to.String())
+			if err != nil {
+				in.Close()
+				continue
+			}
+			go func() { io.Copy(out, in); out.Close() }()
+			go func() { io.Copy(in, out); in.Close() }()
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).AddrPort(), conns
+}
+
+func TestConnectionToOurselves(t *testing.T) {
+	c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
+	s := open(t, nil)
+	at, conns := forwarder(t, s.Addr())
+	add(t, s, c, AddOptions{Peers: []netip.AddrPort{at}})
+	await(t, s, c, "the start", func(v Torrent) bool { return v.State == StateDownloading })
+	deadline := time.Now().Add(20 * time.Second)
+	for known := -1; conns.Load() == 0 || known != 0; time.Sleep(5 * time.Millisecond) {
+		s.look(s.byWire(c.meta.Hash.Wire()), func(t *torrent) { known = t.book.Len() })
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections, %d addresses are known", conns.Load(), known)
+		}
+	}
+	if list, err := s.Peers(c.meta.Hash); err != nil || len(list) != 0 {
+		t.Errorf("connected to %+v, %v", list, err)
+	}
+	if conns.Load() != 1 {
+		t.Errorf("connected to ourselves %d times", conns.Load())
+	}
+}
+
+// TestSamePeerTwice: of two connections from the same peer id the first stays.
+func TestSamePeerTwice(t *testing.T) {
+	c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
+	s := seedOf(t, c, nil)
+	first := dialRaw(t, s, c, "twin", fastPeer).unchoked()
+	dialRaw(t, s, c, "twin", fastPeer).untilClosed()
+	first.send(peerwire.AppendRequest(nil, rawBlock(1, 1)))
+	first.until(peerwire.Piece)
+}
