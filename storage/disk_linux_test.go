@@ -184,12 +184,28 @@ func TestReadOnlyFileSystem(t *testing.T) {
 		t.Errorf("verify found %d", have.Count())
 	}
 	r.wantReads(0, 1)
+	r.s.fault = func(op, _ string) error {
+		if op == "read" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	if err := r.tor.Read(0, 0, make([]byte, 1)); !errors.Is(err, syscall.EIO) {
+		t.Errorf("read: %v, want EIO", err)
+	}
+	r.s.fault = nil
+	if err := r.tor.Probe(); err != nil {
+		t.Errorf("probe after a read error: %v, want nil: nothing need be written", err)
+	}
 	for _, i := range []piece.Index{0, 2} {
 		r.write(i)
 		res := r.take()
 		if len(res) != 1 || !errors.Is(res[0].Err, syscall.EROFS) || !strings.HasPrefix(Describe(res[0].Err), "file system is read-only") {
 			t.Errorf("results %+v, want EROFS", res)
 		}
+	}
+	if err := r.tor.Probe(); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("probe after a write error: %v, want EROFS", err)
 	}
 }
 

@@ -34,6 +34,8 @@ func (e *Error) Unwrap() error { return e.Err }
 const (
 	opDir  = "open directory" // the download directory itself
 	opOpen = "open"           // for reading
+	opRead = "read"
+	opLook = "look at"
 )
 
 // wrap makes an Error of err, without the paths that the os package repeats.

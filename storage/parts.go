@@ -254,7 +254,7 @@ func (t *Torrent) copyOut(h, dst *handle, r span, buf []byte) error {
 			return nil
 		}
 		if n == 0 {
-			return wrap("read", t.tree.dir, t.partsName(), err)
+			return wrap(opRead, t.tree.dir, t.partsName(), err)
 		}
 		if t.s.fault != nil {
 			if err := t.s.fault("write", t.path(r.file)); err != nil {

@@ -16,18 +16,26 @@ import (
 // having room again, bytes.
 const probeBytes = 4 << 20
 
-// Probe tells whether the torrent's files can be used: the directory is there,
-// a file can be made and written in it, there is room, and the file that met
-// the last error opens. It blocks.
+// Probe tells whether the cause of the last error is gone: the directory is
+// there, and the file in question opens. After an error in writing there must
+// be room too, and a file can be made in the directory. It blocks.
 func (t *Torrent) Probe() error {
 	if err := t.gate.enter(); err != nil {
 		return err
 	}
 	defer t.gate.leave()
 	t.forget()
-	err := t.probeDir()
-	if e := t.wrong.Load(); err == nil && e != nil {
-		err = t.probeFile(e)
+	e := t.wrong.Load()
+	reading := e != nil && (e.Op == opDir || e.Op == opOpen || e.Op == opRead || e.Op == opLook)
+	var err error
+	if reading {
+		t.keepTree()
+		err = t.tree.moved()
+	} else {
+		err = t.probeDir()
+	}
+	if err == nil && e != nil {
+		err = t.probeFile(e, !reading)
 	}
 	if err != nil {
 		t.tree.close()
@@ -68,7 +76,7 @@ func (t *Torrent) probeDir() error {
 
 // probeFile opens the file that met an error, or the first one below the
 // directory that did.
-func (t *Torrent) probeFile(e *Error) error {
+func (t *Torrent) probeFile(e *Error, write bool) error {
 	for i := range t.flags {
 		file := i
 		if i == len(t.info.Files) {
@@ -80,7 +88,7 @@ func (t *Torrent) probeFile(e *Error) error {
 		if below, ok := strings.CutPrefix(full, e.Path); !ok || below != "" && below[0] != filepath.Separator {
 			continue
 		}
-		f, err := t.tree.openFile(t.path(file), e.Op != "read" && e.Op != opOpen)
+		f, err := t.tree.openFile(t.path(file), write)
 		if err == nil {
 			f.Close()
 		} else if missing(err) && t.flag(file).Load()&flagSeen == 0 {

@@ -186,7 +186,7 @@ func (t *Torrent) readSpan(p []byte, s span) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return wrap("read", t.tree.dir, t.path(s.file), err)
+	return wrap(opRead, t.tree.dir, t.path(s.file), err)
 }
 
 // readable tells, as an error, whether content [off, off+n) is all there by

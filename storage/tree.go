@@ -270,7 +270,7 @@ func (d *tree) makeFile(rel string, perm os.FileMode) (f *os.File, err error) {
 
 // lstat tells what is at rel, without following it.
 func (d *tree) lstat(rel string) (fi os.FileInfo, err error) {
-	err = d.in("look at", rel, false, func(dir *os.Root, base string) error {
+	err = d.in(opLook, rel, false, func(dir *os.Root, base string) error {
 		fi, err = dir.Lstat(base)
 		return err
 	})

@@ -12,8 +12,9 @@ import (
 )
 
 // verifyBuffer is how much a Verify worker reads at once, bytes: small enough
-// to be hashed out of the processor's cache.
-const verifyBuffer = 512 << 10
+// to be hashed out of the processor's cache. From memory-backed files, 1 MiB
+// costs 0.87 CPU seconds per GiB and 256 KiB 0.75; on disk they are equal.
+const verifyBuffer = 256 << 10
 
 // Verify hashes the pieces of want (nil means all) that are on disk and calls
 // each for every one of them, one call at a time, in no certain order. Pieces
