@@ -257,7 +257,10 @@ func TestBlocksInAnyOrderWithLittleMemory(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	rng.Shuffle(len(blocks), func(i, j int) { blocks[i], blocks[j] = blocks[j], blocks[i] })
-	for _, b := range blocks {
+	for n, b := range blocks {
+		if n%50 == 0 {
+			r.tor.Flush() // as the lease would make it wait
+		}
 		r.block(b.Piece, b.Number(), false)
 		if x.geo.Blocks(b.Piece) > 1 {
 			r.block(b.Piece, b.Number(), false) // twice: the second is ignored
