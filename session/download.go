@@ -16,6 +16,7 @@ const (
 	pipeline     = 3 * time.Second // worth of data that is kept requested
 	snubAfter    = 60 * time.Second
 	requestLives = 45 * time.Second // then others may be asked for the block as well
+	fairSpare    = 8                // requests beyond a peer's share of the rest
 	maxOwed      = 64               // cancelled requests that may be open before no more are made
 )
 
@@ -40,9 +41,10 @@ func (t *torrent) feed(p *peer) {
 	if !d.hungry || !d.interested || t.now.Before(d.pause) || t.disk.err != nil || t.disk.check != nil {
 		return
 	}
-	want := d.depth - d.live
+	depth := min(d.depth, t.fairDepth(p))
+	want := depth - d.live
 	// Requests go out in groups: a quarter of the pipeline may run empty first.
-	if want <= 0 || d.live > 0 && want*4 < d.depth || len(d.reqs)-d.live > maxOwed {
+	if want <= 0 || d.live > 0 && want*4 < depth || len(d.reqs)-d.live > maxOwed {
 		return
 	}
 	d.hungry = false
@@ -76,6 +78,18 @@ func (t *torrent) feed(p *peer) {
 		d.hungry = true // pad blocks took places: pick again
 		t.touch(p)
 	}
+}
+
+// fairDepth bounds p's pipeline near the end of a download: each peer is asked
+// for its share of what is left by its rate, so that all are through at the
+// same time and few blocks have to be asked for twice.
+func (t *torrent) fairDepth(p *peer) int {
+	all := t.flow.down.meter.rate
+	if all <= 0 || p.down.meter.rate <= 0 {
+		return maxDepth
+	}
+	left := float64(t.disk.bytes.wanted-t.disk.bytes.haveWanted) / piece.BlockSize
+	return int(left*min(1, p.down.meter.rate/all)) + fairSpare
 }
 
 // choose picks up to n blocks to ask of p: anything while p serves us, pieces

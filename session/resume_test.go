@@ -147,7 +147,8 @@ func TestRecoverPieces(t *testing.T) {
 		{
 			"killed while writing", is(0, 5),
 			[2]resume.FileStat{{Dirty: true}, known},
-			[2]storage.FileStat{there, there}, is(0, 5), is(1, 2, 3),
+			[2]storage.FileStat{there, there},
+			is(0, 5), is(1, 2, 3),
 		},
 		{"killed, and the file is gone", is(0), [2]resume.FileStat{{Dirty: true}, known}, [2]storage.FileStat{{}, there}, is(), is(0)},
 	} {

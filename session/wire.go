@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"slices"
 	"sync"
@@ -199,9 +198,4 @@ func (b *runBuffers) put(buf []byte) {
 	if len(b.free) < keepRunBuffers {
 		b.free = append(b.free, buf)
 	}
-}
-
-// closedByPeer tells whether err is an ordinary end of a connection.
-func closedByPeer(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
