@@ -89,7 +89,8 @@ func (w written) apply(t *torrent) {
 	switch {
 	case w.Err != nil:
 		t.blame.forget(w.Piece)
-		t.pick.Failed(w.Piece)
+		t.disk.files.Abandon(w.Piece)
+		t.pick.Lost(w.Piece) // nobody is to blame: not exclusive, as a failed piece is
 		t.fail(w.Err, false)
 	case !w.OK:
 		t.onFailed(w.Piece, w.Blocks)
@@ -225,9 +226,13 @@ func (t *torrent) changedPieces() (*piece.Bitfield, error) {
 			continue
 		}
 		for n := first; n <= last; n++ {
-			if have.Has(n) {
-				out.Set(n)
+			if !have.Has(n) {
+				continue
 			}
+			if !stats[i].Exists {
+				return allPieces(t.geo.Pieces()), nil
+			}
+			out.Set(n)
 		}
 	}
 	return out, nil
@@ -278,7 +283,11 @@ func (t *torrent) startCheck(want *piece.Bitfield) {
 func verify(ctx context.Context, t *torrent, files *storage.Torrent, c *check) error {
 	group := &checked{c: c}
 	last := time.Now()
-	err := files.Verify(ctx, c.want, func(i piece.Index, ok bool) {
+	want := c.want
+	if want.All() {
+		want = nil // takes the disk as it is: files may have vanished
+	}
+	err := files.Verify(ctx, want, func(i piece.Index, ok bool) {
 		if ok {
 			group.good = append(group.good, i)
 		} else {

@@ -113,9 +113,13 @@ func (c *btd) account(ctx context.Context, tor *torrent, tracker string, downloa
 		got, err = c.torrent(ctx, tor)
 		return downloaded || got.Uploaded >= tor.size, err
 	})
-	trackers, err := c.api.Trackers(ctx, tor.hex())
+	var trackers []client.Tracker
+	err := poll(ctx, 50*time.Millisecond, "btd's tracker works", func() (ok bool, err error) {
+		trackers, err = c.api.Trackers(ctx, tor.hex())
+		return len(trackers) == 1 && trackers[0].Status == "working", err
+	})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %+v", err, trackers)
 	}
 	switch {
 	case downloaded && (got.Downloaded < tor.size || got.Downloaded > tor.size+tor.size/4):
@@ -124,8 +128,8 @@ func (c *btd) account(ctx context.Context, tor *torrent, tracker string, downloa
 		return fmt.Errorf("btd says that it uploaded %d bytes of a torrent of %d", got.Uploaded, tor.size)
 	case got.Corrupt != 0:
 		return fmt.Errorf("btd says that %d bytes were corrupt", got.Corrupt)
-	case len(trackers) != 1 || trackers[0].URL != tracker || trackers[0].Status != "working" || trackers[0].Error != "":
-		return fmt.Errorf("btd shows the trackers as %+v, want %s working without an error", trackers, tracker)
+	case trackers[0].URL != tracker || trackers[0].Error != "":
+		return fmt.Errorf("btd shows the tracker as %+v, want %s without an error", trackers[0], tracker)
 	}
 	return nil
 }

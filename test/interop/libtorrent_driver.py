@@ -12,8 +12,7 @@ import libtorrent as lt
 
 SETTINGS = {
     'enable_dht': False, 'enable_lsd': False, 'enable_upnp': False, 'enable_natpmp': False,
-    'enable_incoming_utp': False, 'enable_outgoing_utp': False,
-    'in_enc_policy': 1, 'out_enc_policy': 2,    # whoever comes encrypted is welcome; we dial in plain text
+    # encryption and uTP are left at their defaults, as people have them: tried where the other side can
     'ssrf_mitigation': False, 'allow_multiple_connections_per_ip': True,
     'announce_to_all_trackers': True, 'announce_to_all_tiers': True,
     'alert_mask': lt.alert.category_t.error_notification | lt.alert.category_t.tracker_notification

@@ -28,8 +28,8 @@ func (c *qBittorrent) start(ctx context.Context) error {
 	_, err := c.host.write("qBittorrent/config/qBittorrent.conf", strings.Join([]string{
 		"[LegalNotice]", "Accepted=true",
 		"[BitTorrent]",
-		`Session\DHTEnabled=false`, `Session\LSDEnabled=false`, `Session\PeXEnabled=false`, `Session\BTProtocol=TCP`,
-		`Session\Encryption=2`, `Session\QueueingSystemEnabled=false`, `Session\SSRFMitigation=false`,
+		`Session\DHTEnabled=false`, `Session\LSDEnabled=false`, `Session\PeXEnabled=false`,
+		`Session\QueueingSystemEnabled=false`, `Session\SSRFMitigation=false`,
 		fmt.Sprintf(`Session\Port=%d`, peerPort), `Session\DefaultSavePath=` + c.host.dir,
 		`Session\AnnounceToAllTrackers=true`,
 		"[Network]", "PortForwardingEnabled=false",

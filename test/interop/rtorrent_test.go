@@ -43,7 +43,6 @@ func (c *rtorrent) start(ctx context.Context) error {
 		"dht.mode.set = disable",
 		"protocol.pex.set = no",
 		"trackers.use_udp.set = yes",
-		"protocol.encryption.set = allow_incoming",
 		"pieces.hash.on_completion.set = yes",
 		"",
 	}, "\n"))

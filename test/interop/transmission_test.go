@@ -37,7 +37,8 @@ func newTransmission(h *host) program {
 
 func (c *transmission) start(ctx context.Context) error {
 	settings, err := json.MarshalIndent(map[string]any{
-		"dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false, "encryption": 0,
+		"dht-enabled": false, "lpd-enabled": false, "pex-enabled": false,
+		"utp-enabled":             false, // with it, it comes back over TCP only after a minute and more
 		"port-forwarding-enabled": false, "peer-port": peerPort, "peer-port-random-on-start": false,
 		"rpc-enabled": true, "rpc-bind-address": "127.0.0.1", "rpc-port": 9091, "rpc-authentication-required": false,
 		"rpc-whitelist-enabled": false, "rpc-host-whitelist-enabled": false, "scrape-paused-torrents-enabled": false,
