@@ -110,7 +110,12 @@ fi
 joined=$(IFS=,; echo "${clients[*]}")
 echo "bench: ${scenarios[*]}: $joined"
 cd "$work/harness"
-/usr/bin/python3 bench.py run "${scenarios[@]}" --clients "$joined" --reps "${BENCH_REPS:-3}" \
+# A network namespace of its own: the harness's tracker has a fixed port, which another run may hold.
+alone=()
+if [ "$(id -u)" = 0 ] && unshare -n true 2>/dev/null && command -v ip >/dev/null; then
+  alone=(unshare -n -- sh -c 'ip link set lo up && exec "$@"' sh)
+fi
+"${alone[@]}" /usr/bin/python3 bench.py run "${scenarios[@]}" --clients "$joined" --reps "${BENCH_REPS:-3}" \
   --mib "${BENCH_MIB:-2048}" --media "${BENCH_MEDIA:-shm}" ${BENCH_FLAGS:-}
 if [ -n "${BENCH_OUT:-}" ]; then
   mkdir -p "$BENCH_OUT"
