@@ -44,6 +44,13 @@ func newFakeSeed(t *testing.T, c content, ip string) *fakeSeed {
 
 func (f *fakeSeed) addr() netip.AddrPort { return f.l.Addr().(*net.TCPAddr).AddrPort() }
 
+func addrsOf(f ...*fakeSeed) (out []netip.AddrPort) {
+	for _, x := range f {
+		out = append(out, x.addr())
+	}
+	return out
+}
+
 func (f *fakeSeed) run() {
 	for {
 		conn, err := f.l.Accept()

@@ -11,12 +11,17 @@ import (
 )
 
 // reopen closes s and opens another session over the same directories.
-func reopen(t *testing.T, s *Session) *Session {
+func reopen(t *testing.T, s *Session, edit ...func(*Config)) *Session {
 	t.Helper()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return open(t, func(c *Config) { c.StateDir, c.Dir = s.cfg.StateDir, s.cfg.Dir })
+	return open(t, func(c *Config) {
+		c.StateDir, c.Dir = s.cfg.StateDir, s.cfg.Dir
+		for _, f := range edit {
+			f(c)
+		}
+	})
 }
 
 func TestStopAndCarryOn(t *testing.T) {

@@ -1,0 +1,70 @@
+package session
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// silentAfter makes f stop answering after n blocks, until the test ends.
+func (f *fakeSeed) silentAfter(t *testing.T, n int64) *atomic.Int64 {
+	end := make(chan struct{})
+	t.Cleanup(func() { close(end) })
+	asked := new(atomic.Int64)
+	f.lie = func(_, _ uint32) bool {
+		if asked.Add(1) > n {
+			<-end
+		}
+		return false
+	}
+	return asked
+}
+
+// TestPeerThatStopsAnswering does not hold up a download that another peer
+// can finish.
+func TestPeerThatStopsAnswering(t *testing.T) {
+	c := makeContent(t, 128<<10, map[string]int{"": 6 << 20})
+	mute := newFakeSeed(t, c, "127.0.0.71")
+	asked := mute.silentAfter(t, 8)
+	go mute.run()
+	seed := seedOf(t, c, func(cfg *Config) { cfg.Limits.Up = 2 << 20 })
+	s := open(t, nil)
+	add(t, s, c, AddOptions{Peers: append(addrs(seed), mute.addr())})
+	began := time.Now()
+	v := await(t, s, c, "completion", complete)
+	c.same(t, s.cfg.Dir)
+	if asked.Load() < 9 {
+		t.Errorf("the silent peer was asked for %d blocks only", asked.Load())
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("took %s", took)
+	}
+	if v.Downloaded > v.Size+1<<20 {
+		t.Errorf("downloaded %d bytes of %d", v.Downloaded, v.Size)
+	}
+}
+
+// TestSeveralSilentPeers: most of a swarm never answers at all.
+func TestSeveralSilentPeers(t *testing.T) {
+	c := makeContent(t, 64<<10, map[string]int{"": 2 << 20})
+	var all []*fakeSeed
+	for _, ip := range []string{"127.0.0.72", "127.0.0.73", "127.0.0.74", "127.0.0.75"} {
+		f := newFakeSeed(t, c, ip)
+		f.silentAfter(t, 0)
+		go f.run()
+		all = append(all, f)
+	}
+	s := open(t, nil)
+	add(t, s, c, AddOptions{Peers: addrsOf(all...)})
+	await(t, s, c, "the silent ones", func(v Torrent) bool { return v.Peers == len(all) })
+	good := newFakeSeed(t, c, "127.0.0.76")
+	go good.run()
+	if err := s.AddPeers(t.Context(), c.meta.Hash, addrsOf(good)); err != nil {
+		t.Fatal(err)
+	}
+	v := await(t, s, c, "completion", complete)
+	c.same(t, s.cfg.Dir)
+	if v.Downloaded != v.Size {
+		t.Errorf("downloaded %d bytes of %d", v.Downloaded, v.Size)
+	}
+}
