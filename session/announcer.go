@@ -22,17 +22,17 @@ const (
 type announcer struct {
 	s    *Session
 	wake chan struct{}      // capacity 1
-	gate chan struct{}      // capacity maxAnnounces
 	wg   sync.WaitGroup     // announces under way
 	work context.Context    // of announces but the last
 	end  context.Context    // of the last ones
 	rest context.CancelFunc // ends work
 	kill context.CancelFunc // ends end
 
-	mu    sync.Mutex
-	items map[*entry]*announced
-	queue announceQueue
-	rng   *rand.Rand
+	mu     sync.Mutex
+	items  map[*entry]*announced
+	ending map[[20]byte]chan struct{} // closed when the last words on a torrent were delivered
+	queue  announceQueue
+	rng    *rand.Rand
 }
 
 // announced is one torrent's part of the announcer.
@@ -42,15 +42,16 @@ type announced struct {
 	at    time.Time
 	pos   int
 	swarm SwarmCounts
+	ctx   context.Context // of its announces
+	quit  context.CancelFunc
 }
 
 func newAnnouncer(s *Session) *announcer {
 	end, kill := context.WithCancel(context.Background())
 	work, rest := context.WithCancel(end)
 	return &announcer{
-		s: s, wake: make(chan struct{}, 1), gate: make(chan struct{}, maxAnnounces),
-		work: work, rest: rest, end: end, kill: kill,
-		items: map[*entry]*announced{}, rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		s: s, wake: make(chan struct{}, 1), work: work, rest: rest, end: end, kill: kill,
+		items: map[*entry]*announced{}, ending: map[[20]byte]chan struct{}{}, rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}
 }
 
@@ -68,6 +69,7 @@ func (a *announcer) start(e *entry, tiers [][]string) {
 	}
 	now := time.Now()
 	it := &announced{e: e, swarm: SwarmCounts{-1, -1, -1}, pos: -1}
+	it.ctx, it.quit = context.WithCancel(a.work)
 	it.sched = tracker.NewSchedule(tiers, tracker.ScheduleConfig{Spread: a.s.spread()}, a.rng)
 	if rec.Complete {
 		it.sched.Completed(now)
@@ -89,20 +91,44 @@ func (a *announcer) stop(e *entry) {
 	if it.pos >= 0 {
 		heap.Remove(&a.queue, it.pos)
 	}
+	it.quit() // nothing may overtake the last words
 	last := it.sched.Stop(time.Now())
+	a.farewell(e, last)
 	a.mu.Unlock()
-	for _, an := range last {
-		a.wg.Add(1)
-		go func() {
-			defer a.wg.Done()
-			ctx, cancel := context.WithTimeout(a.end, stopTimeout)
-			defer cancel()
-			_, err := a.s.trackers.Announce(ctx, a.request(e, an))
-			if err != nil {
-				a.s.log.Debug("stopped was not delivered", "tracker", an.URL, "err", err)
-			}
-		}()
+}
+
+// farewell sends `stopped` in the background. Announces of the same torrent,
+// should it be started again, wait for that. The caller holds a.mu.
+func (a *announcer) farewell(e *entry, last []tracker.Announce) {
+	if len(last) == 0 {
+		return
 	}
+	before, over := a.ending[e.hash.Wire()], make(chan struct{})
+	a.ending[e.hash.Wire()] = over
+	a.wg.Add(1)
+	go func() {
+		defer a.wg.Done()
+		defer close(over)
+		if before != nil {
+			<-before
+		}
+		ctx, cancel := context.WithTimeout(a.end, stopTimeout)
+		defer cancel()
+		var sent sync.WaitGroup
+		for _, an := range last {
+			sent.Go(func() {
+				if _, err := a.s.trackers.Announce(ctx, a.request(e, an)); err != nil {
+					a.s.log.Debug("stopped was not delivered", "tracker", an.URL, "err", err)
+				}
+			})
+		}
+		sent.Wait()
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.ending[e.hash.Wire()] == over {
+			delete(a.ending, e.hash.Wire())
+		}
+	}()
 }
 
 // with runs f on e's schedule, if e is announced, and looks again what is due.
@@ -194,13 +220,17 @@ func (a *announcer) round() time.Duration {
 // announce does one announce and takes its result in.
 func (a *announcer) announce(it *announced, an tracker.Announce) {
 	defer a.wg.Done()
-	select {
-	case a.gate <- struct{}{}:
-		defer func() { <-a.gate }()
-	case <-a.work.Done():
-		return
+	a.mu.Lock()
+	over := a.ending[it.e.hash.Wire()]
+	a.mu.Unlock()
+	if over != nil {
+		select {
+		case <-over:
+		case <-it.ctx.Done():
+			return
+		}
 	}
-	ctx, cancel := context.WithTimeout(a.work, announceTimeout)
+	ctx, cancel := context.WithTimeout(it.ctx, announceTimeout)
 	defer cancel()
 	resp, err := a.s.trackers.Announce(ctx, a.request(it.e, an))
 	a.mu.Lock()

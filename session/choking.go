@@ -20,6 +20,10 @@ func (t *torrent) advanceChokes() time.Time {
 		return t.choke.next
 	}
 	c := &t.choke
+	if !t.disk.readable() { // nobody can be served
+		c.next = t.now.Add(tickEvery)
+		return c.next
+	}
 	c.view = c.view[:0]
 	seeding := t.pick.Missing() == 0
 	wanting := 0

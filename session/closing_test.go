@@ -130,6 +130,7 @@ func TestCloseDuringChecks(t *testing.T) {
 
 // TestCloseDuringDownloads closes a downloading session again and again.
 func TestCloseDuringDownloads(t *testing.T) {
+	t.Parallel()
 	c := makeContent(t, 128<<10, map[string]int{"a": 9 << 20, "b/c": 5<<20 + 1})
 	seed := seedOf(t, c, func(cfg *Config) { cfg.Limits.Up = 6 << 20 })
 	s := open(t, nil)

@@ -36,6 +36,8 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 	e := newEntry(rec)
 	e.queued, e.fresh = true, true // until it is recorded, and the queue gives it a place
 	e.hints = o.Peers
+	e.recorded = make(chan struct{})
+	defer close(e.recorded)
 	v := e.idleView()
 	v.Single, v.PieceLength = m.Single, m.PieceLength
 	e.view.Store(v)
@@ -43,6 +45,9 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 		return s.merge(ctx, s.byWire(m.Hash.Wire()), m, o)
 	}
 	if err := s.db.Add(rec, file); err != nil {
+		e.mu.Lock()
+		e.removed = true
+		e.mu.Unlock()
 		s.reg.remove(e)
 		return Torrent{}, false, fmt.Errorf("recording the torrent: %w", err)
 	}
@@ -91,8 +96,8 @@ func only(want []int, files int) ([]uint8, error) {
 
 // merge adds the trackers and peers of a torrent that is here already.
 func (s *Session) merge(ctx context.Context, e *entry, m *metainfo.Metainfo, o AddOptions) (Torrent, bool, error) {
-	if e == nil {
-		return Torrent{}, false, ErrNotFound
+	if e == nil || !e.await() {
+		return Torrent{}, false, fmt.Errorf("%w: it was removed at the same moment: add it again", ErrNotFound)
 	}
 	if !m.Private {
 		for tier, urls := range m.Trackers {

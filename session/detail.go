@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"btd/metainfo"
 	"btd/piece"
+	"btd/storage"
 	"btd/storage/resume"
 	"btd/tracker"
 )
@@ -120,7 +122,10 @@ func (s *Session) SetPriorities(ctx context.Context, h metainfo.Hash, want map[i
 			return fmt.Errorf("%w: priority %d of file %d: want 0 (skip) to %d (high)", ErrInvalid, p, i, High)
 		}
 	}
+	e.arranging.Lock()
+	defer e.arranging.Unlock()
 	var prio []Priority
+	e.setComplete(s, false) // nobody knows before the pieces were counted anew
 	err = e.change(s.db, func(r *resume.Record) {
 		prio = priorities(r.Priorities, len(m.Files))
 		for i, p := range want {
@@ -134,35 +139,22 @@ func (s *Session) SetPriorities(ctx context.Context, h metainfo.Hash, want map[i
 	if err != nil {
 		return err
 	}
-	t := e.running()
-	if t == nil || !t.tell(func(t *torrent) { t.setPriorities(prio) }) {
-		// Nobody knows whether it is still complete: the loop finds out.
-		e.setComplete(s, false)
-		s.queue.kick()
+	defer s.queue.kick()
+	var files *storage.Torrent
+	if !s.look(e, func(t *torrent) { files = t.disk.files }) {
+		return nil // the next loop begins with the new priorities
 	}
+	moved := files.SetSkip(skips(prio)) // files that became wanted get what is in the parts file
+	s.look(e, func(t *torrent) { t.arranged(prio, moved) })
 	return nil
 }
 
-// setPriorities takes over new file priorities. Files that became wanted get
-// the bytes that are in the parts file.
-func (t *torrent) setPriorities(prio []Priority) {
-	skip := make([]bool, len(prio))
-	for i, p := range prio {
-		skip[i] = p == Skip
+// arranged takes over new file priorities after the files were moved to where
+// they belong, as far as that went well.
+func (t *torrent) arranged(prio []Priority, moved error) {
+	if moved != nil {
+		t.fail(moved, false)
 	}
-	files := t.disk.files
-	t.spawn(func() {
-		err := files.SetSkip(skip)
-		t.tell(func(t *torrent) {
-			if err != nil {
-				t.fail(err, false)
-			}
-			t.tookPriorities(prio)
-		})
-	})
-}
-
-func (t *torrent) tookPriorities(prio []Priority) {
 	t.disk.prio = prio
 	t.applyPriorities()
 	t.disk.recount(t.pick.Have())
@@ -213,4 +205,32 @@ func trackerViews(views []tracker.View) []Tracker {
 		}
 	}
 	return out
+}
+
+// catchUp takes over settings that changed while the torrent was loading.
+func (t *torrent) catchUp() {
+	rec, _ := t.e.record()
+	t.flow.setLimits(t, Limits{Up: rec.LimitUp, Down: rec.LimitDown})
+	t.pick.SetSequential(rec.Sequential)
+	prio := priorities(rec.Priorities, len(t.meta.Files))
+	if slices.Equal(prio, t.disk.prio) {
+		return
+	}
+	t.e.setComplete(t.s, false)
+	files, skip := t.disk.files, skips(prio)
+	t.spawn(func() {
+		t.e.arranging.Lock()
+		defer t.e.arranging.Unlock()
+		moved := files.SetSkip(skip)
+		t.tell(func(t *torrent) { t.arranged(prio, moved) })
+	})
+}
+
+// skips says which files are not wanted.
+func skips(prio []Priority) []bool {
+	skip := make([]bool, len(prio))
+	for i, p := range prio {
+		skip[i] = p == Skip
+	}
+	return skip
 }

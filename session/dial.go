@@ -31,19 +31,26 @@ func (t *torrent) advanceDials() {
 		return
 	}
 	for t.peers.count()+t.peers.dialling < t.s.cfg.MaxPeersPerTorrent {
+		release, ok := t.s.conns.admit()
+		if !ok {
+			t.clock.dialAt = t.now.Add(time.Second)
+			return
+		}
 		if !t.s.dials.take() {
+			release()
 			t.clock.dialAt = t.now.Add(100 * time.Millisecond)
 			return
 		}
 		addr, ok, wait := t.book.Next(t.now, t.s.ourAddr())
 		if !ok {
+			release()
 			t.s.dials.put()
 			t.clock.dialAt = t.now.Add(min(max(wait, 100*time.Millisecond), time.Hour))
 			return
 		}
 		t.peers.dialling++
 		src := Source(t.book.Source(addr))
-		t.spawn(func() { t.dial(addr, src) })
+		t.spawn(func() { t.dial(addr, src, release) })
 	}
 	t.clock.dialAt = t.now.Add(time.Second)
 }
@@ -62,8 +69,8 @@ func (u *undialed) apply(t *torrent) {
 }
 
 // dial connects to addr and shakes hands. It runs outside the loop.
-func (t *torrent) dial(addr netip.AddrPort, src Source) {
-	j, err := t.connect(addr)
+func (t *torrent) dial(addr netip.AddrPort, src Source, release func()) {
+	j, err := t.connect(addr, release)
 	t.s.dials.put()
 	if err != nil {
 		t.in.post(&undialed{addr, err})
@@ -75,11 +82,9 @@ func (t *torrent) dial(addr netip.AddrPort, src Source) {
 	}
 }
 
-func (t *torrent) connect(addr netip.AddrPort) (*joined, error) {
-	release, ok := t.s.conns.admit()
-	if !ok {
-		return nil, errFull
-	}
+// connect makes the connection, which holds the place that release gives
+// back.
+func (t *torrent) connect(addr netip.AddrPort, release func()) (*joined, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, dialTimeout)
 	defer cancel()
 	d := net.Dialer{LocalAddr: t.s.sourceFor(addr.Addr())}

@@ -55,6 +55,19 @@ func (d *disk) isWanted(file int) bool {
 	return d.prio[file] != Skip && !d.info.Files[file].Pad
 }
 
+// later notes pieces to be verified once the torrent's error is gone.
+func (d *disk) later(f *piece.Bitfield) {
+	switch {
+	case f == nil || f.Count() == 0:
+	case d.todo == nil:
+		d.todo = f.Clone()
+	default:
+		for i := range f.Indexes() {
+			d.todo.Set(i)
+		}
+	}
+}
+
 // count adds or takes away the bytes of piece i.
 func (d *disk) count(i piece.Index, sign int64) {
 	d.bytes.have += sign * d.bytesOf(i, func(f int) bool { return !d.info.Files[f].Pad })
@@ -124,6 +137,7 @@ func (t *torrent) losePiece(i piece.Index) {
 		return
 	}
 	t.pick.Lost(i)
+	t.withdrawPiece(i)
 	t.disk.count(i, -1)
 	t.disk.synced, t.disk.clean = false, false
 	t.e.tot.left.Store(t.disk.bytes.wanted - t.disk.bytes.haveWanted)
@@ -155,10 +169,9 @@ func (t *torrent) fail(err error, reading bool) {
 // onUnreadable handles a piece that could not be read for a peer.
 func (t *torrent) onUnreadable(i piece.Index, err error) {
 	t.log.Warn("piece could not be read", "piece", i, "err", err)
-	if t.disk.todo == nil {
-		t.disk.todo = piece.NewBitfield(t.geo.Pieces())
-	}
-	t.disk.todo.Set(i)
+	bad := piece.NewBitfield(t.geo.Pieces())
+	bad.Set(i)
+	t.disk.later(bad)
 	t.fail(fmt.Errorf("reading piece %d: %w", i, err), true)
 }
 
@@ -193,11 +206,10 @@ func (t *torrent) probed(err error, changed *piece.Bitfield) {
 	}
 	t.log.Info("the storage error is gone, going on")
 	d.err, d.blind = nil, false
-	if d.todo != nil {
-		changed, d.todo = d.todo, nil
-	}
-	if changed != nil && changed.Count() > 0 {
-		t.startCheck(changed)
+	d.later(changed)
+	if todo := d.todo; todo != nil {
+		d.todo = nil
+		t.startCheck(todo)
 	}
 	for _, p := range t.peers.all {
 		t.updateInterest(p)
@@ -272,6 +284,7 @@ func (t *torrent) startCheck(want *piece.Bitfield) {
 	files := t.disk.files
 	t.spawn(func() {
 		defer cancel()
+		files.Flush() // what is being written is older news than what is read
 		err := t.s.checks.do(ctx, func() error { return verify(ctx, t, files, c) })
 		t.in.post(&checked{c: c, end: true, err: err})
 	})
@@ -320,13 +333,14 @@ func (g *checked) apply(t *torrent) {
 	}
 	t.disk.check = nil
 	if g.err == nil {
-		t.e.clearSuspect()
+		t.e.verified()
+		t.disk.probe.next = t.now // an error that there was may be gone
 	}
 	switch {
 	case t.ctx.Err() != nil:
 		return
 	case g.err != nil:
-		t.disk.todo = g.c.left // goes on when the cause of the error is gone
+		t.disk.later(g.c.left) // goes on when the cause of the error is gone
 		t.fail(g.err, true)
 		return
 	case t.disk.redo:

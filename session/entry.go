@@ -22,7 +22,11 @@ type entry struct {
 	log   journal
 
 	flushing sync.Mutex  // held while the journal is being written
+	tainted  atomic.Bool // a sync failed and its pieces were not verified since
 	stopping atomic.Bool // a limit is stopping it
+
+	arranging sync.Mutex    // held while file priorities change
+	recorded  chan struct{} // closed once the torrent is in the resume database, or never will be
 
 	mu      sync.Mutex // guards the fields below; never held while waiting for the loop
 	rec     resume.Record
@@ -30,7 +34,9 @@ type entry struct {
 	problem string   // last error that is worth showing while no loop runs
 	failing bool     // problem keeps the torrent from running
 	removed bool
-	suspect bool             // hash everything before use
+	suspect bool // hash everything before use
+	settled bool // every piece that rec.Complete speaks of is recorded
+	written resume.Counters
 	queued  bool             // waits for a place
 	fresh   bool             // not in the resume database yet
 	hints   []netip.AddrPort // given by users for the loop when it starts
@@ -38,14 +44,31 @@ type entry struct {
 }
 
 func newEntry(rec resume.Record) *entry {
-	e := &entry{hash: rec.Hash, place: rec.Queue, rec: rec}
+	e := &entry{hash: rec.Hash, place: rec.Queue, rec: rec, settled: rec.Complete, written: rec.Counters()}
 	e.tot.load(rec)
 	e.tot.left.Store(-1)
 	if rec.Complete {
 		e.tot.left.Store(0)
 	}
 	e.view.Store(e.idleView())
+	e.recorded = alreadyRecorded
 	return e
+}
+
+// alreadyRecorded is shared by the torrents that came from the resume database.
+var alreadyRecorded = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// await waits until the torrent is recorded. It returns false if it never
+// will be.
+func (e *entry) await() bool {
+	<-e.recorded
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.removed
 }
 
 // totals are counters that the loop writes and others read.
@@ -204,6 +227,7 @@ func (e *entry) saveSoon(db *resume.DB, done func(error)) {
 		return
 	}
 	rec := e.rec
+	rec.Complete = rec.Complete && e.settled
 	e.tot.store(&rec)
 	db.UpdateAsync(rec, done)
 }
@@ -242,11 +266,41 @@ func (e *entry) setComplete(s *Session, complete bool) (first bool) {
 		return false
 	}
 	e.rec.Complete = complete
+	e.settled = false
 	if complete && e.rec.Completed.IsZero() {
 		e.rec.Completed, first = time.Now(), true
 	}
 	s.persist.touchRecord(e)
 	return first
+}
+
+// settle notes that all pieces of a complete torrent are recorded. Only now
+// may the record say that it is complete: otherwise a crash could leave a
+// seed that lacks pieces.
+func (e *entry) settle(s *Session) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.rec.Complete && !e.settled {
+		e.settled = true
+		s.persist.touchRecord(e)
+	}
+}
+
+// dueCounters are the counters, and whether they are to be written now.
+func (e *entry) dueCounters(all bool) (*resume.Counters, bool) {
+	c := e.counters()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := e.written
+	idle := e.run == nil && !all && c.SecondsActive-old.SecondsActive < int64(time.Hour/time.Second)
+	if idle {
+		old.SecondsActive, old.SecondsSeeding = c.SecondsActive, c.SecondsSeeding
+	}
+	if *c == old || e.removed || e.fresh {
+		return nil, false
+	}
+	e.written = *c
+	return c, true
 }
 
 // setProblem shows why the torrent cannot run.
@@ -285,10 +339,12 @@ func (e *entry) isSuspect() bool {
 	return e.suspect
 }
 
-func (e *entry) clearSuspect() {
+// verified notes that a check ended without an error.
+func (e *entry) verified() {
 	e.mu.Lock()
 	e.suspect = false
 	e.mu.Unlock()
+	e.tainted.Store(false)
 }
 
 // takePeers is the addresses that users gave while no loop ran, and those

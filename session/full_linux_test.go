@@ -173,7 +173,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	seed := seedOf(t, c, nil)
 	leech := open(t, func(cfg *Config) { cfg.Dir = dir })
 	add(t, leech, c, AddOptions{Peers: addrs(seed)})
-	if v := stays(t, leech, c, 3*time.Second); !strings.Contains(v.Error, "read-only") || !strings.Contains(v.Error, dir) {
+	if v := stays(t, leech, c, time.Second); !strings.Contains(v.Error, "read-only") || !strings.Contains(v.Error, dir) {
 		t.Errorf("the error says %q", v.Error)
 	}
 	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, ""); err != nil {
@@ -199,7 +199,7 @@ func TestPermissionDenied(t *testing.T) {
 		t.Fatal(err)
 	}
 	add(t, leech, c, AddOptions{Peers: addrs(seed)})
-	if v := stays(t, leech, c, 3*time.Second); !strings.Contains(v.Error, "permission denied") || !strings.Contains(v.Error, leech.cfg.Dir) {
+	if v := stays(t, leech, c, time.Second); !strings.Contains(v.Error, "permission denied") || !strings.Contains(v.Error, leech.cfg.Dir) {
 		t.Errorf("the error says %q", v.Error)
 	}
 	if err := os.Chmod(leech.cfg.Dir, 0o700); err != nil {

@@ -48,6 +48,14 @@ func (b *inbox) drain(spare []event) []event {
 	return q
 }
 
+// closeIfEmpty makes further posts fail, unless something waits.
+func (b *inbox) closeIfEmpty() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shut = len(b.q) == 0
+	return b.shut
+}
+
 // close makes further posts fail and returns what was left.
 func (b *inbox) close() []event {
 	b.mu.Lock()

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,7 +17,7 @@ func (e *entry) wakeable() bool { return !e.removed && !e.fresh && !e.rec.Stoppe
 func (e *entry) serves() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.wakeable()
+	return e.wakeable() && !e.failing
 }
 
 // wake returns e's loop, started if it does not run. It returns nil if none
@@ -131,8 +132,12 @@ func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
 	if data {
 		gone = s.deleteFiles(e)
 	}
-	if err := s.db.Remove(e.hash); err != nil {
-		return err
+	if err := s.db.Remove(e.hash); err != nil && !errors.Is(err, resume.ErrNotFound) {
+		e.mu.Lock()
+		e.removed = false
+		e.mu.Unlock()
+		s.queue.kick()
+		return fmt.Errorf("forgetting the torrent: %w", err)
 	}
 	if err := s.db.Put(peersKey(e.hash), nil); err != nil {
 		s.log.Warn("forgetting peers", "torrent", e.hash.String(), "err", err)

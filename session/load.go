@@ -28,12 +28,25 @@ func (t *torrent) load() bool {
 			return true
 		}
 		t.e.setProblem(t.s, storage.Describe(err))
+		t.turnAway()
 		t.log.Error("torrent could not be opened", "err", err)
 		select {
 		case <-t.ctx.Done():
 			return false
 		case <-time.After(wait):
 			wait = min(2*wait, probeMost)
+		}
+	}
+}
+
+// turnAway closes the connections that wait in the inbox of a torrent that
+// cannot serve them. What else waits there goes on waiting.
+func (t *torrent) turnAway() {
+	for _, ev := range t.in.drain(nil) {
+		if j, ok := ev.(*joined); ok {
+			j.conn.Close()
+		} else {
+			t.in.post(ev)
 		}
 	}
 }
@@ -53,9 +66,7 @@ func (t *torrent) open() (plan recovery, err error) {
 	}
 	rec, suspect := t.e.record()
 	t.disk = disk{layout: layout{&t.meta.Info, t.geo}, prio: priorities(rec.Priorities, len(t.meta.Files))}
-	skip := make([]bool, len(t.meta.Files))
-	for i, f := range t.meta.Files {
-		skip[i] = t.disk.prio[i] == Skip
+	for _, f := range t.meta.Files {
 		t.disk.pads = t.disk.pads || f.Pad
 	}
 	claimed, err := t.s.db.Pieces(h, t.geo.Pieces())
@@ -71,7 +82,7 @@ func (t *torrent) open() (plan recovery, err error) {
 		fresh = fresh && !k.Known && !k.Dirty
 	}
 	t.disk.files, err = t.s.store.Open(storage.Options{
-		Info: &t.meta.Info, Dir: rec.Dir, Prealloc: t.s.cfg.Prealloc, Create: fresh, Skip: skip,
+		Info: &t.meta.Info, Dir: rec.Dir, Prealloc: t.s.cfg.Prealloc, Create: fresh, Skip: skips(t.disk.prio),
 		MarkDirty: func(files []int) error { return t.s.db.MarkDirty(h, files) },
 		Done:      func(r storage.Result) { t.in.post(written(r)) },
 	})
@@ -236,12 +247,14 @@ func (t *torrent) complete() {
 			return
 		}
 		if clean {
+			t.e.settle(t.s)
 			return
 		}
 		if err := t.s.persist.flush(t.e, files, true); err != nil {
 			t.log.Warn("recording the completed torrent", "err", err)
 			return
 		}
+		t.e.settle(t.s)
 		t.tell(func(t *torrent) { t.disk.clean = t.disk.synced })
 	})
 	t.book.SetSeeding(true, t.now)
@@ -275,6 +288,8 @@ func (t *torrent) shutdown() {
 		clean := t.disk.err == nil && t.disk.check == nil
 		if err := t.s.persist.flush(t.e, t.disk.files, clean); err != nil {
 			t.log.Error("recording progress at the end", "err", err)
+		} else if clean && t.pick.Missing() == 0 {
+			t.e.settle(t.s)
 		}
 	}
 	if err := t.disk.files.Close(); err != nil {

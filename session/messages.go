@@ -16,8 +16,9 @@ var errProtocol = errors.New("protocol violation")
 var ourExtensions = peerwire.ExtIDs{peerwire.ExtDontHave: 7}
 
 const (
-	ourReqQ    = 1000 // requests we accept at a time, as our extension handshake says
-	allowedSet = 10   // size of the allowed-fast set (BEP 6)
+	maxSetWork = 1 << 20 // pieces in bitfields after the first that a peer may make us look at in a second
+	ourReqQ    = 1000    // requests we accept at a time, as our extension handshake says
+	allowedSet = 10      // size of the allowed-fast set (BEP 6)
 )
 
 // greet queues what a new peer is told first: what we have, and our
@@ -120,7 +121,14 @@ func (t *torrent) onHave(p *peer, index uint32) error {
 // onBitfield takes over what the peer says it has. BEP 3 wants it first and
 // once; aria2 sends more of them later where that is shorter than many haves,
 // and they are news like any other.
+//
+// Each costs us time for every piece, so that there is a limit to how many a
+// peer may send.
 func (t *torrent) onBitfield(p *peer, m *peerwire.Message) error {
+	p.sets += t.geo.Pieces()
+	if p.sets > t.geo.Pieces()+maxSetWork {
+		return fmt.Errorf("%w: too many bitfields", errProtocol)
+	}
 	f := piece.NewBitfield(t.geo.Pieces())
 	switch m.ID {
 	case peerwire.Bitfield:

@@ -22,6 +22,10 @@ type run struct {
 	total int                 // their sum, at most maxRun
 }
 
+// cost is what the run counts for while it waits: a run is not for nothing,
+// however few bytes it has.
+func (r *run) cost() int { return max(r.total, piece.BlockSize) }
+
 // add appends a request that starts where the run ends.
 func (r *run) add(size uint32) {
 	r.sizes[r.parts] = size
@@ -55,6 +59,7 @@ type outbox struct {
 	mu   sync.Mutex
 	ctl  []byte
 	runs []run
+	head int // runs before this one were taken
 	shut bool
 	wake chan struct{} // capacity 1
 }
@@ -90,9 +95,12 @@ func (o *outbox) take(ctl []byte) (out []byte, r run, ok bool) {
 	if cap(o.ctl) > 64<<10 {
 		o.ctl = nil
 	}
-	if len(o.runs) > 0 {
-		r = o.runs[0]
-		o.runs = append(o.runs[:0], o.runs[1:]...)
+	if o.head < len(o.runs) {
+		r = o.runs[o.head]
+		o.head++
+	}
+	if o.head == len(o.runs) {
+		o.runs, o.head = o.runs[:0], 0
 	}
 	return ctl, r, !o.shut
 }
@@ -101,7 +109,7 @@ func (o *outbox) take(ctl []byte) (out []byte, r run, ok bool) {
 func (o *outbox) withdraw(i piece.Index, begin, size uint32) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for k := range o.runs {
+	for k := o.head; k < len(o.runs); k++ {
 		if o.runs[k].piece != i {
 			continue
 		}
@@ -127,8 +135,8 @@ func (o *outbox) withdraw(i piece.Index, begin, size uint32) bool {
 func (o *outbox) drop() []run {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r := append([]run(nil), o.runs...)
-	o.runs = o.runs[:0]
+	r := append([]run(nil), o.runs[o.head:]...)
+	o.runs, o.head = o.runs[:0], 0
 	return r
 }
 

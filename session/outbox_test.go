@@ -103,12 +103,12 @@ func TestOutboxAgainstList(t *testing.T) {
 			}
 			want = nil
 		}
-		for _, r := range o.runs {
+		for _, r := range o.runs[o.head:] {
 			if r.total == 0 || r.parts == 0 {
 				t.Fatalf("step %d: an empty run is left", step)
 			}
 		}
-		if got := requests(o.runs); !slices.Equal(got, want) {
+		if got := requests(o.runs[o.head:]); !slices.Equal(got, want) {
 			t.Fatalf("step %d: the outbox holds %v, want %v", step, got, want)
 		}
 	}

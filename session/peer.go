@@ -29,6 +29,7 @@ type peer struct {
 	up   peerUp
 	wire peerWire
 
+	sets    int // pieces in bitfields of late, see onBitfield
 	closed  bool
 	touched bool // has pending output or work for flush
 }
@@ -66,11 +67,12 @@ type peerUp struct {
 	optimistic bool
 	uploadOnly bool
 	queue      []piece.Block // what they asked for, oldest first; not always our blocks
-	flying     int           // bytes handed to the writer
+	flying     int           // cost of the runs handed to the writer
 	grant      int64         // bytes the rate limit allows to send
 	allowed    map[piece.Index]bool
 	since      time.Time // when they became interested
 	lent       int64     // payload written, as counted by the loop
+	landed     int64     // cost of the runs written, likewise
 }
 
 // peerWire is the connection with its two goroutines.
@@ -84,6 +86,7 @@ type peerWire struct {
 
 	lastRecv, lastSent time.Time
 	written            atomic.Int64 // payload bytes the writer has sent
+	landed             atomic.Int64 // cost of the runs it is done with
 	overhead           atomic.Int64 // other bytes sent
 	sentEvent          sentEvent
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"time"
@@ -190,6 +191,8 @@ func reasonOf(why error) addrbook.Reason {
 		return addrbook.Duplicate
 	case errors.Is(why, errBothSeeds):
 		return addrbook.Useless
+	case errors.Is(why, errFull), errors.Is(why, errNotReady), errors.Is(why, errStopping), errors.Is(why, context.Canceled):
+		return addrbook.Ours
 	case errors.Is(why, peerwire.ErrMalformed), errors.Is(why, errProtocol), errors.Is(why, errOtherTorrent):
 		return addrbook.Misbehave
 	}
@@ -257,6 +260,7 @@ func (t *torrent) tickPeers() {
 		case t.now.Sub(p.wire.lastSent) > keepAliveAfter:
 			p.wire.ctl = peerwire.AppendKeepAlive(p.wire.ctl)
 		}
+		p.sets = max(0, p.sets-maxSetWork)
 		t.tickDown(p)
 		t.touch(p)
 	}

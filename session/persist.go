@@ -22,6 +22,8 @@ type persister struct {
 	s    *Session
 	wake chan struct{} // capacity 1
 
+	wg sync.WaitGroup // writes under way
+
 	mu      sync.Mutex
 	pending map[*entry]*storage.Torrent
 	records map[*entry]bool // records to be written again
@@ -61,10 +63,13 @@ func (p *persister) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			p.writePieces()
+			p.wg.Wait()
 			p.writeRecords()
+			p.writeStats(true)
 			return
 		case <-stats.C:
-			p.writeStats()
+			p.writeStats(false)
 			continue
 		case <-p.wake:
 		}
@@ -77,50 +82,35 @@ func (p *persister) run(ctx context.Context) {
 	}
 }
 
-// writePieces syncs and claims the pieces of every torrent that has some.
+// writePieces syncs and claims the pieces of every torrent that has some, each
+// in a goroutine of its own: a disk that hangs holds up its own torrents only.
+// The database puts their commits together.
 func (p *persister) writePieces() {
 	p.mu.Lock()
 	pending := p.pending
 	p.pending = map[*entry]*storage.Torrent{}
 	p.mu.Unlock()
-	type taken struct {
-		e          *entry
-		files      *storage.Torrent
-		good, lost []piece.Index
-	}
-	var batch []resume.Commit
-	var all []taken
 	for e, files := range pending {
-		e.flushing.Lock()
-		defer e.flushing.Unlock()
-		good, lost := e.log.take()
-		if len(good) > 0 {
-			if err := files.Sync(); err != nil {
-				p.unsynced(e, good, err)
-				good = nil
-			}
-		}
-		if len(good) == 0 && len(lost) == 0 {
+		if !e.flushing.TryLock() {
+			p.touch(e, files) // its last round is not through yet
 			continue
 		}
-		all = append(all, taken{e, files, good, lost})
-		batch = append(batch, resume.Commit{Hash: e.hash, Changed: good, Lost: lost, Stats: e.counters()})
-	}
-	if len(batch) == 0 {
-		return
-	}
-	if err := p.s.db.Commit(batch); err != nil {
-		p.failed(err)
-		for _, x := range all {
-			x.e.log.giveBack(x.good, x.lost)
-			p.touch(x.e, x.files)
-		}
+		p.wg.Add(1)
+		go func() {
+			defer p.wg.Done()
+			defer e.flushing.Unlock()
+			if err := p.write(e, files, false); err != nil {
+				p.failed(err)
+			}
+		}()
 	}
 }
 
 // unsynced handles pieces whose data the system could not write out: nothing
-// is claimed, and they are verified again.
+// is claimed, and they are verified again. Until then no file counts as clean,
+// since a later sync that works proves nothing.
 func (p *persister) unsynced(e *entry, pieces []piece.Index, err error) {
+	e.tainted.Store(true)
 	p.failed(err)
 	t := e.running()
 	if t == nil {
@@ -132,7 +122,7 @@ func (p *persister) unsynced(e *entry, pieces []piece.Index, err error) {
 			again.Set(i)
 			t.losePiece(i)
 		}
-		t.disk.todo = again
+		t.disk.later(again)
 		t.fail(fmt.Errorf("syncing files: %w", err), false)
 	})
 }
@@ -151,15 +141,32 @@ func (p *persister) flush(e *entry, files *storage.Torrent, clean bool) error {
 	p.mu.Lock()
 	delete(p.pending, e)
 	p.mu.Unlock()
+	return p.write(e, files, clean)
+}
+
+// write does what flush says. The caller holds e.flushing.
+func (p *persister) write(e *entry, files *storage.Torrent, clean bool) error {
 	good, lost := e.log.take()
-	if err := files.Sync(); err != nil {
-		return fmt.Errorf("syncing files: %w", err)
+	if len(lost) > 0 {
+		// What is not there must not wait for a disk to be unclaimed.
+		if err := p.s.db.Commit([]resume.Commit{{Hash: e.hash, Lost: lost}}); err != nil {
+			return p.again(e, files, good, lost, err)
+		}
 	}
-	c := resume.Commit{Hash: e.hash, Changed: good, Lost: lost, Stats: e.counters()}
+	var unsynced error
+	if len(good) > 0 || clean {
+		unsynced = files.Sync()
+	}
+	if unsynced != nil {
+		p.unsynced(e, good, unsynced)
+		good = nil
+	}
+	clean = clean && !e.tainted.Load()
+	c := resume.Commit{Hash: e.hash, Changed: good, Stats: e.counters()}
 	if clean {
 		stats, err := files.Stat()
 		if err != nil {
-			return err
+			return p.again(e, files, good, nil, err)
 		}
 		for i, st := range stats {
 			f := resume.Clean{File: i, Size: st.Size, ModTime: st.ModTime}
@@ -170,14 +177,22 @@ func (p *persister) flush(e *entry, files *storage.Torrent, clean bool) error {
 		}
 	}
 	if err := p.s.db.Commit([]resume.Commit{c}); err != nil {
-		e.log.giveBack(good, lost)
-		p.touch(e, files)
-		return err
+		return p.again(e, files, good, nil, err)
 	}
-	if clean {
+	switch {
+	case clean:
 		files.Unmark()
+	case unsynced != nil:
+		return fmt.Errorf("syncing files: %w", unsynced)
 	}
 	return nil
+}
+
+// again gives back what could not be recorded, to be tried once more.
+func (p *persister) again(e *entry, files *storage.Torrent, good, lost []piece.Index, err error) error {
+	e.log.giveBack(good, lost)
+	p.touch(e, files)
+	return err
 }
 
 // writeRecords writes the records that changed.
@@ -200,12 +215,14 @@ func (p *persister) writeRecords() {
 	wg.Wait()
 }
 
-// writeStats records the counters of the torrents that run.
-func (p *persister) writeStats() {
+// writeStats records the counters that changed since they were last written.
+// Those of idle torrents change all the time in their seconds only, which are
+// written now and then; with all set, everything is.
+func (p *persister) writeStats(all bool) {
 	var batch []resume.Commit
 	for _, e := range p.s.entries() {
-		if e.running() != nil {
-			batch = append(batch, resume.Commit{Hash: e.hash, Stats: e.counters()})
+		if c, due := e.dueCounters(all); due {
+			batch = append(batch, resume.Commit{Hash: e.hash, Stats: c})
 		}
 	}
 	if len(batch) == 0 {

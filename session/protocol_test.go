@@ -21,6 +21,7 @@ var (
 // TestCancel takes back most of what was asked for while the rate limit holds
 // it back: it is rejected, and the rest is served.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	c := makeContent(t, 256<<10, map[string]int{"": 1 << 20})
 	s := seedOf(t, c, func(cfg *Config) { cfg.Limits.Up = 64 << 10 })
 	p := dialRaw(t, s, c, "cancel", fastPeer).unchoked()

@@ -53,12 +53,16 @@ func (q *queue) run(ctx context.Context) {
 
 // round starts what may run and holds back what must wait.
 func (q *queue) round() {
-	downloads, seeds := 0, 0
-	for _, e := range q.s.entries() {
+	all := q.s.entries()
+	p := places{cfg: q.s.cfg}
+	for _, e := range all {
+		p.countSeed(e)
+	}
+	for _, e := range all {
 		if q.s.closing.Load() {
 			return
 		}
-		switch place := e.claim(q.s.cfg, &downloads, &seeds); place {
+		switch p.claim(e) {
 		case placeRun:
 			q.s.wake(e, false)
 		case placeAnnounce:
@@ -89,29 +93,60 @@ const (
 	placeWait
 )
 
-// claim takes a place for e if there is one left.
-func (e *entry) claim(cfg Config, downloads, seeds *int) place {
+// places are what a round has to give.
+type places struct {
+	cfg       Config
+	downloads int // taken
+	seeds     int // seeds that have peers and may go on
+	seen      int // those among them that claim has come across
+}
+
+// countSeed counts e if it uploads to somebody.
+func (p *places) countSeed(e *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.uploads() {
+		p.seeds++
+	}
+}
+
+// uploads tells whether e is a seed that runs and has peers. The caller holds
+// e.mu.
+func (e *entry) uploads() bool {
+	return e.wakeable() && e.rec.Complete && e.run != nil && e.busy()
+}
+
+// claim takes a place for e if there is one left. A seed that had to wait goes
+// on waiting until there are fewer busy ones.
+func (p *places) claim(e *entry) place {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	limit := p.cfg.ActiveSeeds
 	switch {
 	case e.removed || e.fresh || e.rec.Stopped:
 		return placeNone
-	case e.rec.Complete:
-		if e.run != nil && cfg.ActiveSeeds > 0 && e.busy() {
-			if *seeds++; *seeds > cfg.ActiveSeeds {
-				e.queued = true
-				return placeWait
-			}
+	case e.rec.Complete && limit > 0 && e.queued && p.seeds >= limit:
+		return placeWait
+	case e.rec.Complete && limit > 0 && e.uploads():
+		if p.seen++; p.seen > limit {
+			p.seeds--
+			e.queued = true
+			return placeWait
 		}
-		e.queued = false
 		return placeAnnounce
-	case cfg.ActiveDownloads > 0 && *downloads >= cfg.ActiveDownloads:
+	case e.rec.Complete:
+		if e.queued {
+			e.queued = false
+			p.seeds++
+		}
+		return placeAnnounce
+	case p.cfg.ActiveDownloads > 0 && p.downloads >= p.cfg.ActiveDownloads:
 		e.queued = true
 		return placeWait
 	}
 	e.queued = false
 	if !e.failing {
-		*downloads++
+		p.downloads++
 	}
 	return placeRun
 }

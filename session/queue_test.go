@@ -92,6 +92,7 @@ func TestQueueOfDownloads(t *testing.T) {
 // TestQueueOfSeeds: seeds without peers do not count; of those with peers the
 // later one has to wait.
 func TestQueueOfSeeds(t *testing.T) {
+	t.Parallel()
 	all, _ := three(t)
 	s := open(t, func(cfg *Config) { cfg.ActiveSeeds = 1 })
 	for _, c := range all {

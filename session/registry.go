@@ -59,10 +59,11 @@ func (s *Session) byWire(h [20]byte) *entry {
 }
 
 func (s *Session) find(h metainfo.Hash) (*entry, error) {
-	if e := s.byWire(h.Wire()); e != nil {
-		return e, nil
+	e := s.byWire(h.Wire())
+	if e == nil || !e.await() {
+		return nil, ErrNotFound
 	}
-	return nil, ErrNotFound
+	return e, nil
 }
 
 // entries are all torrents in the order of the queue.

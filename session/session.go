@@ -116,13 +116,20 @@ func Open(cfg Config) (*Session, error) {
 
 // restore makes an entry of every torrent in the resume database.
 func (s *Session) restore() error {
+	dirty, err := s.db.Dirty()
+	if err != nil {
+		return fmt.Errorf("reading the resume database: %w", err)
+	}
 	var damaged []metainfo.Hash
-	err := s.db.Each(func(rec resume.Record, err error) bool {
+	err = s.db.Each(func(rec resume.Record, err error) bool {
 		if err != nil {
 			s.log.Error("a resume record is damaged, the torrent will be verified", "torrent", rec.Hash.String(), "err", err)
 			damaged = append(damaged, rec.Hash)
 			return true
 		}
+		// The daemon died while it wrote to these files: whether they are
+		// complete is found out, not believed.
+		rec.Complete = rec.Complete && !dirty[rec.Hash]
 		s.enroll(rec, false)
 		return true
 	})

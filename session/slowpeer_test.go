@@ -23,6 +23,7 @@ func (f *fakeSeed) silentAfter(t *testing.T, n int64) *atomic.Int64 {
 // TestPeerThatStopsAnswering does not hold up a download that another peer
 // can finish.
 func TestPeerThatStopsAnswering(t *testing.T) {
+	t.Parallel()
 	c := makeContent(t, 128<<10, map[string]int{"": 6 << 20})
 	mute := newFakeSeed(t, c, "127.0.0.71")
 	asked := mute.silentAfter(t, 8)
@@ -46,6 +47,7 @@ func TestPeerThatStopsAnswering(t *testing.T) {
 
 // TestSeveralSilentPeers: most of a swarm never answers at all.
 func TestSeveralSilentPeers(t *testing.T) {
+	t.Parallel()
 	c := makeContent(t, 64<<10, map[string]int{"": 2 << 20})
 	var all []*fakeSeed
 	for _, ip := range []string{"127.0.0.72", "127.0.0.73", "127.0.0.74", "127.0.0.75"} {

@@ -77,10 +77,11 @@ func (t *torrent) run() {
 		return
 	}
 	t.ready.Store(true)
+	t.catchUp()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var batch []event
-	for t.ctx.Err() == nil && !t.idle() {
+	for t.ctx.Err() == nil && !(t.idle() && t.in.closeIfEmpty()) {
 		select {
 		case <-t.ctx.Done():
 		case <-timer.C:

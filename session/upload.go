@@ -54,7 +54,7 @@ func (t *torrent) onCancel(p *peer, m *peerwire.Message) {
 		}
 	}
 	if p.wire.out.withdraw(i, m.Begin, m.Length) {
-		p.up.flying -= int(m.Length)
+		p.up.flying = max(0, p.up.flying-int(m.Length))
 		t.flow.up.refund(p, int64(m.Length))
 		t.reject(p, a)
 	}
@@ -70,7 +70,7 @@ func (t *torrent) serve(p *peer) {
 		}
 		n := copy(u.queue, u.queue[used:])
 		u.queue = u.queue[:n]
-		u.flying += r.total
+		u.flying += r.cost()
 		p.wire.runs = append(p.wire.runs, r)
 	}
 }
@@ -110,7 +110,9 @@ func (t *torrent) handleSent(e *sentEvent) {
 	p := e.p
 	n := p.wire.written.Load() - p.up.lent
 	p.up.lent += n
-	p.up.flying -= int(n)
+	landed := p.wire.landed.Load() - p.up.landed
+	p.up.landed += landed
+	p.up.flying = max(0, p.up.flying-int(landed))
 	p.up.meter.add(int(n))
 	t.flow.up.meter.add(int(n))
 	t.e.tot.up.Add(n)
@@ -138,7 +140,7 @@ func (t *torrent) chokePeer(p *peer) {
 	p.up.optimistic = false
 	p.wire.ctl = peerwire.AppendChoke(p.wire.ctl)
 	for _, r := range p.wire.out.drop() {
-		p.up.flying -= r.total
+		p.up.flying = max(0, p.up.flying-r.cost())
 		t.flow.up.refund(p, int64(r.total))
 		at := r.begin
 		for _, size := range r.sizes[:r.parts] {
@@ -166,6 +168,26 @@ func (t *torrent) unchokePeer(p *peer) {
 	p.up.choking = false
 	p.wire.ctl = peerwire.AppendUnchoke(p.wire.ctl)
 	t.touch(p)
+}
+
+// withdrawPiece tells peers that a piece is not here any more (BEP 54), and
+// rejects what they asked of it.
+func (t *torrent) withdrawPiece(i piece.Index) {
+	for _, p := range t.peers.all {
+		kept := p.up.queue[:0]
+		for _, a := range p.up.queue {
+			if a.Piece != i {
+				kept = append(kept, a)
+			} else {
+				t.reject(p, a)
+			}
+		}
+		p.up.queue = kept
+		if id := p.ext.M[peerwire.ExtDontHave]; id != 0 {
+			p.wire.ctl = peerwire.AppendDontHave(p.wire.ctl, id, i)
+			t.touch(p)
+		}
+	}
 }
 
 // broadcastHave tells every peer about a new piece (BEP 3, "have").

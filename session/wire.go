@@ -160,6 +160,9 @@ func (w *writer) send(ctl []byte, r run) error {
 		payload = 0
 	}
 	w.p.wire.written.Add(payload)
+	if r.total > 0 {
+		w.p.wire.landed.Add(int64(r.cost()))
+	}
 	w.p.wire.overhead.Add(n - payload)
 	return err
 }

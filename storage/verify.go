@@ -246,9 +246,25 @@ func (v *verification) check(ctx context.Context) error {
 }
 
 func (v *verification) tell(i piece.Index, ok bool) {
+	if ok {
+		v.t.mustSync(i)
+	}
 	v.eachMu.Lock()
 	defer v.eachMu.Unlock()
 	v.each(i, ok)
+}
+
+// mustSync leaves the files of a piece that was found right to the next Sync:
+// whoever wrote it, it may still be in memory only.
+func (t *Torrent) mustSync(i piece.Index) {
+	t.layout.RLock()
+	defer t.layout.RUnlock()
+	c := t.cursor(t.geo.Offset(i), t.geo.Length(i))
+	for s, err := c.next(); err == nil && s.n > 0; s, err = c.next() {
+		if s.file != padFile {
+			t.wrote(s.file)
+		}
+	}
 }
 
 // short tells whether err says that a file ends too early or is missing.

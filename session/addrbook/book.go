@@ -60,6 +60,7 @@ const (
 	Useless                 // neither has what the other wants, for they are seeds both: tried again when we lack pieces
 	Self                    // it was ourselves: never again
 	Duplicate               // the peer is connected through another address: forgotten
+	Ours                    // for a reason of ours: says nothing of the address, tried again soon
 )
 
 // state of an entry.
@@ -341,6 +342,8 @@ func (b *Book) ended(e *entry, why Reason, now time.Time, proven bool) {
 		e.seed = true
 		e.failures = 0
 		e.retry = now.Add(b.jitter(b.cfg.MaxBackoff / 4))
+	case Ours:
+		e.retry = now.Add(b.jitter(b.cfg.Backoff))
 	case Misbehave:
 		e.failures++
 		e.retry = now.Add(b.jitter(b.cfg.MaxBackoff))

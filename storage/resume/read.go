@@ -227,3 +227,23 @@ func (d *DB) Files(h metainfo.Hash, n int) ([]FileStat, error) {
 	}
 	return files, nil
 }
+
+// Dirty returns the torrents that have files which may have been written to
+// after they were recorded: after a clean stop there are none. A mark that
+// cannot be read counts.
+func (d *DB) Dirty() (map[metainfo.Hash]bool, error) {
+	out := make(map[metainfo.Hash]bool)
+	err := d.view(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketDirty).ForEach(func(k, v []byte) error {
+			var c bitChunk
+			if err := c.load(k, v); err == nil && c.used() == 0 {
+				return nil
+			}
+			if h, ok := parseKey(k[:max(0, len(k)-4)]); ok {
+				out[h] = true
+			}
+			return nil
+		})
+	})
+	return out, err
+}
