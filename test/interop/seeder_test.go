@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -248,8 +249,8 @@ func (h *host) welcome(ctx context.Context, addr netip.AddrPort, hash [20]byte) 
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-	var id [20]byte
-	copy(id[:], "-XX0000-welcome12345")
+	var id [20]byte // never the same twice: a connection just closed may still be there
+	copy(id[:], fmt.Sprintf("-XX0000-%012d", rand.Int64N(1e12)))
 	if err := shake(conn, hash, id); err != nil {
 		return false, nil // closed before its handshake
 	}
