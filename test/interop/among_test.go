@@ -20,8 +20,8 @@ func TestDrivers(t *testing.T) {
 	needNetwork(t)
 	for i, seed := range kinds {
 		leech := kinds[(i+1)%len(kinds)]
-		for _, tracker := range []string{httpTracker, udpTracker, httpTracker6} {
-			if tracker == httpTracker6 && seed.noIPv6+leech.noIPv6 != "" {
+		for _, tracker := range []string{httpTracker, udpTracker, httpTracker6, udpTracker6} {
+			if seed.cannot(tracker)+leech.cannot(tracker) != "" {
 				continue
 			}
 			for _, m := range []meeting{{tracker, false}, {tracker, true}} {

@@ -25,6 +25,7 @@ var meetings = []meeting{
 	{tracker: httpTracker},
 	{tracker: udpTracker, leechFirst: true},
 	{tracker: httpTracker6},
+	{tracker: udpTracker6, leechFirst: true},
 }
 
 // TestClients lets btd download from each program that people run, and each
@@ -35,8 +36,8 @@ func TestClients(t *testing.T) {
 	need(t, "opentracker")
 	for _, other := range kinds {
 		for _, m := range meetings {
-			if m.tracker == httpTracker6 && other.noIPv6 != "" {
-				t.Logf("not over IPv6: %s", other.noIPv6)
+			if why := other.cannot(m.tracker); why != "" {
+				t.Logf("not over %s: %s", trackerName(m.tracker), why)
 				continue
 			}
 			for _, p := range []struct {

@@ -42,16 +42,31 @@ type kind struct {
 	programs []string
 	make     func(h *host) program
 	noIPv6   string // why not, "" if it can
+	noUDP6   string // why it asks no UDP tracker over IPv6, "" if it does
 	noEmpty  string // why it makes no empty files, "" if it does
 }
 
 // kinds are the programs of other people.
 var kinds = []kind{
 	{name: "libtorrent", programs: []string{"/usr/bin/python3"}, make: newLibtorrent},
-	{name: "transmission", programs: []string{"transmission-daemon"}, make: newTransmission, noEmpty: "transmission 3.00 never makes empty files"},
-	{name: "aria2", programs: []string{"aria2c"}, make: newAria2},
-	{name: "rtorrent", programs: []string{"rtorrent"}, make: newRtorrent, noIPv6: "rtorrent 0.9.8 has no IPv6"},
+	{
+		name: "transmission", programs: []string{"transmission-daemon"}, make: newTransmission,
+		noEmpty: "transmission 3.00 never makes empty files", noUDP6: "transmission 3.00 asks UDP trackers over IPv4 only",
+	},
+	{name: "aria2", programs: []string{"aria2c"}, make: newAria2, noUDP6: "aria2 1.36 asks UDP trackers over IPv4 only"},
+	{name: "rtorrent", programs: []string{"rtorrent"}, make: newRtorrent, noIPv6: "rtorrent 0.9.8 has no IPv6", noUDP6: "rtorrent 0.9.8 has no IPv6"},
 	{name: "qbittorrent", programs: []string{"qbittorrent-nox"}, make: newQBittorrent},
+}
+
+// cannot says why the program can't use the tracker, "" if it can.
+func (k kind) cannot(tracker string) string {
+	switch tracker {
+	case httpTracker6:
+		return k.noIPv6
+	case udpTracker6:
+		return k.noUDP6
+	}
+	return ""
 }
 
 // waitDone waits until the program has everything.

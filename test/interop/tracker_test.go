@@ -7,12 +7,14 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/anacrolix/torrent/bencode"
@@ -27,6 +29,7 @@ const trackerPort = 6969
 var (
 	httpTracker  = fmt.Sprintf("http://%s/announce", netip.AddrPortFrom(address4(1), trackerPort))
 	udpTracker   = fmt.Sprintf("udp://%s/announce", netip.AddrPortFrom(address4(1), trackerPort))
+	udpTracker6  = fmt.Sprintf("udp://%s/announce", netip.AddrPortFrom(address6(1), trackerPort))
 	httpTracker6 = fmt.Sprintf("http://%s/announce", netip.AddrPortFrom(address6(1), trackerPort))
 )
 
@@ -37,9 +40,13 @@ func trackerName(announce string) string {
 		return "udp"
 	case httpTracker6:
 		return "http6"
+	case udpTracker6:
+		return "udp6"
 	}
 	return "http"
 }
+
+func isIPv6(announce string) bool { return announce == httpTracker6 || announce == udpTracker6 }
 
 // startOpentracker starts opentracker on the hub, for HTTP and UDP over
 // IPv4. Debian's build serves only torrents on a whitelist.
@@ -63,27 +70,33 @@ func (l *lab) startOpentracker(ctx context.Context, torrents ...*torrent) {
 	}))
 }
 
-// startServer starts btd's own tracker on the hub, for HTTP over IPv6.
+// startServer starts btd's own tracker on the hub, for HTTP and UDP over IPv6.
 func (l *lab) startServer() {
 	l.t.Helper()
-	ln, err := l.hub.listen(netip.AddrPortFrom(l.hub.ip6, trackerPort))
+	at := netip.AddrPortFrom(l.hub.ip6, trackerPort)
+	ln, err := l.hub.listen(at)
 	l.must(err)
+	var packets net.PacketConn
+	l.must(l.hub.ns.do(func() (err error) {
+		packets, err = net.ListenPacket("udp", at.String())
+		return err
+	}))
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.New(server.Config{}).Serve(ctx, ln)
-	}()
+	s := server.New(server.Config{})
+	var running sync.WaitGroup
+	running.Go(func() { _ = s.Serve(ctx, ln) })
+	running.Go(func() { _ = s.ServeUDP(ctx, packets) })
 	l.t.Cleanup(func() {
 		cancel()
-		<-done
+		packets.Close()
+		running.Wait()
 	})
 }
 
 // startTracker starts what serves the announce URL.
 func (l *lab) startTracker(ctx context.Context, announce string, torrents ...*torrent) {
 	l.t.Helper()
-	if announce == httpTracker6 {
+	if isIPv6(announce) {
 		l.startServer()
 		return
 	}
@@ -128,9 +141,7 @@ func (l *lab) waitSwarm(ctx context.Context, announce string, t *torrent, seeds,
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
-	if strings.HasPrefix(announce, "udp") {
-		announce = httpTracker // the same tracker, and easier to ask
-	}
+	announce = strings.Replace(announce, "udp://", "http://", 1) // the same tracker, and easier to ask
 	var s, n int
 	err := poll(ctx, 50*time.Millisecond, "the tracker hears of everybody", func() (ok bool, err error) {
 		s, n, err = l.scrape(ctx, announce, t)
