@@ -19,10 +19,6 @@ func (r *Reader) fill() error {
 	} else {
 		direct = r.prepareFlat(direct)
 	}
-	room := len(direct)
-	for i := range r.segs {
-		room += len(r.segs[i].b)
-	}
 	var n int
 	var err error
 	switch {
@@ -32,6 +28,10 @@ func (r *Reader) fill() error {
 		n, err = r.conn.Read(direct)
 	default:
 		n, err = r.conn.Read(r.segs[0].b)
+	}
+	room := len(direct)
+	for i := range r.segs {
+		room += len(r.segs[i].b)
 	}
 	r.arrived(n, direct)
 	if n > 0 {
@@ -79,6 +79,21 @@ func (r *Reader) prepare() {
 	}
 	b.drop(0, r.cfg.Free)
 	r.segs = append(segs, segment{b: r.small[:]})
+}
+
+// idle gives back what was prepared for a run of blocks, because nothing came
+// of it yet: a peer that falls silent must not hold memory. It returns how many
+// segments are left: enough for the next block.
+func (r *Reader) idle() int {
+	const keep = 2
+	for i := keep; i < len(r.segs); i++ {
+		if own := r.segs[i].own; own != nil {
+			r.cfg.Free(own)
+		}
+		r.segs[i] = segment{}
+	}
+	r.segs = r.segs[:min(keep, len(r.segs))]
+	return len(r.segs)
 }
 
 // prepareFlat chooses the one place that the connection's own Read fills:

@@ -127,7 +127,7 @@ func NewReader(conn net.Conn, cfg ReaderConfig) *Reader {
 		r.segs, r.left = r.one[:], len(cfg.Pending)
 		r.cfg.Pending = nil
 	}
-	r.scatter, r.shrink = newVector(conn)
+	r.scatter, r.shrink = newVector(conn, r.idle)
 	return r
 }
 

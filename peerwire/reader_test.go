@@ -724,3 +724,67 @@ func FuzzReader(f *testing.F) {
 		checkReader(t, b, chunk, false)
 	})
 }
+
+// TestSilentPeerHoldsLittle lets a peer be fast for a while and then say
+// nothing: what was prepared for its next run of blocks goes back.
+func TestSilentPeerHoldsLittle(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	out, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	in, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const blocks = 512
+	var held, most atomic.Int64
+	var credit atomic.Int64
+	credit.Store(2 * blocks)
+	r := NewReader(in, ReaderConfig{
+		Credit: &credit,
+		Alloc: func() *piece.Buffer {
+			if n := held.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			return new(piece.Buffer)
+		},
+		Free: func(*piece.Buffer) { held.Add(-1) },
+	})
+	go func() {
+		data := make([]byte, piece.BlockSize)
+		var b []byte
+		for i := range 64 {
+			b = AppendPiece(b, uint32(i), 0, data)
+		}
+		for range blocks / 64 {
+			if _, err := out.Write(b); err != nil {
+				return
+			}
+		}
+	}()
+	var m Message
+	for range blocks {
+		if err := r.Next(&m); err != nil {
+			t.Fatal(err)
+		}
+		held.Add(-1) // the caller's now
+	}
+	done := make(chan error, 1)
+	go func() { done <- r.Next(&m) }()
+	deadline := time.Now().Add(10 * time.Second)
+	for held.Load() > 2 && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	if n := held.Load(); n > 2 {
+		t.Errorf("a silent peer's reader holds %d buffers, want at most 2 (it held %d while it was fast)", n, most.Load())
+	}
+	in.Close()
+	<-done
+	r.Release()
+}

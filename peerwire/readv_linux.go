@@ -29,16 +29,22 @@ type vector struct {
 	long  []unix.Iovec  // and while one is
 	n     int
 	errno syscall.Errno
+
+	// idle is called when there is nothing to read yet, before the wait: it
+	// gives memory back and says how many of the segments are left.
+	idle  func() int
+	lead  int  // vectors before those of the segments
+	idled bool // in the call under way
 }
 
 // newVector is how to read from conn into many places, nil if that cannot be
 // done.
-func newVector(conn net.Conn) (scatter func([]byte, []segment) (int, error), shrink func()) {
+func newVector(conn net.Conn, idle func() int) (scatter func([]byte, []segment) (int, error), shrink func()) {
 	raw := socketOf(conn)
 	if raw == nil {
 		return nil, nil
 	}
-	v := &vector{raw: raw}
+	v := &vector{raw: raw, idle: idle}
 	v.call = v.once
 	return v.read, v.shrink
 }
@@ -68,6 +74,7 @@ func (v *vector) read(direct []byte, segs []segment) (int, error) {
 	if len(direct) > 0 {
 		v.iov = appendVec(v.iov, direct)
 	}
+	v.lead, v.idled = len(v.iov), false
 	for i := range segs {
 		v.iov = appendVec(v.iov, segs[i].b)
 	}
@@ -100,6 +107,12 @@ func (v *vector) once(fd uintptr) bool {
 			return true
 		case unix.EINTR:
 		case unix.EAGAIN:
+			if !v.idled {
+				v.idled = true
+				left := v.lead + v.idle()
+				clear(v.iov[left:])
+				v.iov = v.iov[:left]
+			}
 			return false
 		default:
 			v.n, v.errno = 0, errno

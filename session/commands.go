@@ -166,13 +166,14 @@ func (s *Session) Verify(_ context.Context, h metainfo.Hash) error {
 	}
 	for range 3 {
 		e.mu.Lock()
-		e.suspect = e.run == nil
+		fresh := e.run == nil
+		e.suspect = true // until a check has ended well, in this loop or a later one
 		e.mu.Unlock()
 		t := s.wake(e, true)
 		if t == nil {
 			return ErrClosed
 		}
-		if !e.isSuspect() && !t.tell(func(t *torrent) { t.startCheck(allPieces(t.geo.Pieces())) }) {
+		if !fresh && !t.tell(func(t *torrent) { t.startCheck(allPieces(t.geo.Pieces())) }) {
 			<-t.done
 			continue
 		}

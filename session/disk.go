@@ -154,6 +154,7 @@ func (t *torrent) fail(err error, reading bool) {
 		return
 	}
 	t.disk.err, t.disk.blind = err, reading
+	t.disk.synced = false
 	t.disk.probe = probe{next: t.now.Add(probeFirst), wait: probeFirst}
 	t.log.Error("torrent stopped by a storage error", "err", storage.Describe(err))
 	for _, p := range t.peers.all {
@@ -210,6 +211,8 @@ func (t *torrent) probed(err error, changed *piece.Bitfield) {
 	if todo := d.todo; todo != nil {
 		d.todo = nil
 		t.startCheck(todo)
+	} else if t.pick.Missing() == 0 {
+		t.complete()
 	}
 	for _, p := range t.peers.all {
 		t.updateInterest(p)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -16,6 +17,8 @@ const (
 	pipeline     = 3 * time.Second // worth of data that is kept requested
 	snubAfter    = 60 * time.Second
 	requestLives = 45 * time.Second // then others may be asked for the block as well
+	tightFirst   = 4                // requests to a peer whose rate is not known while memory is short
+	stallAfter   = 5 * time.Second  // without a block, while memory is short
 	fairSpare    = 8                // requests beyond a peer's share of the rest
 	maxOwed      = 64               // cancelled requests that may be open before no more are made
 )
@@ -35,6 +38,18 @@ func (t *torrent) feedAll() {
 	}
 }
 
+// feedFastest is feedAll for a time when block memory is short: what there is
+// goes to those who use it best.
+func (t *torrent) feedFastest() {
+	order := slices.Clone(t.peers.all)
+	slices.SortStableFunc(order, func(a, b *peer) int { return cmp.Compare(b.down.meter.rate, a.down.meter.rate) })
+	for _, p := range order {
+		if p.down.interested {
+			t.hungry(p)
+		}
+	}
+}
+
 // feed requests blocks from p until its pipeline is full.
 func (t *torrent) feed(p *peer) {
 	d := &p.down
@@ -42,6 +57,9 @@ func (t *torrent) feed(p *peer) {
 		return
 	}
 	depth := min(d.depth, t.fairDepth(p))
+	if t.s.store.Tight() {
+		depth = min(depth, d.tightDepth())
+	}
 	want := depth - d.live
 	// Requests go out in groups: a quarter of the pipeline may run empty first.
 	if want <= 0 || d.live > 0 && want*4 < depth || len(d.reqs)-d.live > maxOwed {
@@ -90,6 +108,19 @@ func (t *torrent) fairDepth(p *peer) int {
 	}
 	left := float64(t.disk.bytes.wanted-t.disk.bytes.haveWanted) / piece.BlockSize
 	return int(left*min(1, p.down.meter.rate/all)) + fairSpare
+}
+
+// tightDepth is the pipeline of a peer while block memory is short: a second's
+// worth of what it was seen to send. Peers that send nothing must not keep the
+// others waiting.
+func (d *peerDown) tightDepth() int {
+	switch {
+	case d.stalled:
+		return 1
+	case d.meter.rate == 0:
+		return tightFirst
+	}
+	return max(minDepth, int(d.meter.rate/piece.BlockSize))
 }
 
 // choose picks up to n blocks to ask of p: anything while p serves us, pieces
@@ -143,7 +174,7 @@ func (t *torrent) onPiece(p *peer, m *peerwire.Message) error {
 	p.down.meter.add(int(b.Length))
 	t.flow.down.meter.add(int(b.Length))
 	t.e.tot.down.Add(int64(b.Length))
-	p.down.lastBlock, p.down.snubbed = t.now, false
+	p.down.lastBlock, p.down.snubbed, p.down.stalled = t.now, false, false
 	t.grow(p)
 	t.hungry(p)
 	fresh, others := t.pick.Received(p.has, b)
@@ -190,6 +221,10 @@ func (t *torrent) tickDown(p *peer) {
 	if len(d.reqs) > 0 && t.now.Sub(d.lastBlock) > snubAfter && !d.snubbed {
 		d.snubbed = true
 		d.slowStart, d.depth = false, minDepth
+		t.releaseOld(p, 0)
+	}
+	if d.live > 0 && !d.stalled && t.now.Sub(d.lastBlock) > stallAfter && t.s.store.Tight() {
+		d.stalled = true
 		t.releaseOld(p, 0)
 	}
 	if len(d.reqs) > 0 && t.now.Sub(d.reqs[0].at) > requestLives {

@@ -330,13 +330,7 @@ func (e *entry) retired(t *torrent) {
 		e.run = nil
 	}
 	e.view.Store(e.idleView())
-}
-
-// isSuspect tells whether everything will be hashed before use.
-func (e *entry) isSuspect() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.suspect
+	t.s.queue.kick() // somebody may have wished it to run again meanwhile
 }
 
 // verified notes that a check ended without an error.

@@ -71,6 +71,9 @@ func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1)} }
 func (o *outbox) put(ctl []byte, runs []run) int {
 	o.mu.Lock()
 	o.ctl = append(o.ctl, ctl...)
+	if o.head > 0 && len(o.runs)+len(runs) > cap(o.runs) {
+		o.runs, o.head = append(o.runs[:0], o.runs[o.head:]...), 0
+	}
 	o.runs = append(o.runs, runs...)
 	n := len(o.ctl)
 	o.mu.Unlock()

@@ -40,6 +40,7 @@ type peerDown struct {
 	interested bool // we in them
 	choked     bool // they choke us
 	snubbed    bool
+	stalled    bool // sent nothing for a while when memory was short
 	slowStart  bool
 	depth      int       // requests to keep outstanding
 	reqs       []request // oldest first

@@ -67,6 +67,9 @@ func (q *queue) round() {
 			q.s.wake(e, false)
 		case placeAnnounce:
 			q.s.announcer.start(e, nil)
+			if !e.serves() { // stopped at this very moment
+				q.s.announcer.stop(e)
+			}
 			q.s.refresh(e)
 		case placeWait:
 			q.hold(e)
@@ -123,8 +126,8 @@ func (p *places) claim(e *entry) place {
 	defer e.mu.Unlock()
 	limit := p.cfg.ActiveSeeds
 	switch {
-	case e.removed || e.fresh || e.rec.Stopped:
-		return placeNone
+	case e.removed || e.fresh || e.rec.Stopped || e.suspect && e.run != nil:
+		return placeNone // a check that a user asked for is left alone
 	case e.rec.Complete && limit > 0 && e.queued && p.seeds >= limit:
 		return placeWait
 	case e.rec.Complete && limit > 0 && e.uploads():

@@ -114,7 +114,7 @@ func (t *torrent) advance() time.Time {
 	t.advanceDials()
 	if t.clock.starved {
 		t.clock.starved = false
-		t.feedAll()
+		t.feedFastest()
 		if t.clock.starved {
 			next = t.now.Add(starvedFor)
 		}

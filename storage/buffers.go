@@ -115,6 +115,12 @@ func (p *pool) lease(n int) int {
 	return n
 }
 
+func (p *pool) tight() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leased+p.out > p.capacity-p.capacity/4
+}
+
 func (p *pool) unlease(n int) {
 	p.mu.Lock()
 	p.leased = max(p.leased-n, 0)

@@ -100,6 +100,10 @@ func (s *Store) Lease(n int) (granted int) { return s.pool.lease(n) }
 // Unlease gives n leases back.
 func (s *Store) Unlease(n int) { s.pool.unlease(n) }
 
+// Tight tells whether more than three quarters of the memory budget are taken:
+// then slow peers should hold little of it.
+func (s *Store) Tight() bool { return s.pool.tight() }
+
 // Stats is a snapshot of a Store's counters.
 type Stats struct {
 	Capacity  int   // blocks that Memory has room for
