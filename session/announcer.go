@@ -29,6 +29,7 @@ type announcer struct {
 	kill context.CancelFunc // ends end
 
 	mu     sync.Mutex
+	closed bool
 	items  map[*entry]*announced
 	ending map[[20]byte]chan struct{} // closed when the last words on a torrent were delivered
 	queue  announceQueue
@@ -64,7 +65,7 @@ func (a *announcer) start(e *entry, tiers [][]string) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.items[e] != nil {
+	if a.items[e] != nil || a.closed {
 		return
 	}
 	now := time.Now()
@@ -162,6 +163,9 @@ func (a *announcer) swarm(e *entry) SwarmCounts {
 // pump starts the announces of it that are due and puts it where its
 // schedule says. The caller holds a.mu.
 func (a *announcer) pump(it *announced, now time.Time) {
+	if a.closed {
+		return
+	}
 	due, next := it.sched.Due(now)
 	for _, an := range due {
 		a.wg.Add(1)
@@ -272,6 +276,7 @@ func (a *announcer) request(e *entry, an tracker.Announce) tracker.Request {
 func (a *announcer) close() {
 	a.rest() // they would hold places at their hosts
 	a.mu.Lock()
+	a.closed = true
 	var all []*entry
 	for e := range a.items {
 		all = append(all, e)

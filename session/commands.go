@@ -38,9 +38,6 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 	e.hints = o.Peers
 	e.recorded = make(chan struct{})
 	defer close(e.recorded)
-	v := e.idleView()
-	v.Single, v.PieceLength = m.Single, m.PieceLength
-	e.view.Store(v)
 	if !s.reg.add(e) {
 		return s.merge(ctx, s.byWire(m.Hash.Wire()), m, o)
 	}
@@ -72,7 +69,8 @@ func (s *Session) newRecord(m *metainfo.Metainfo, o AddOptions) resume.Record {
 		}
 	}
 	return resume.Record{
-		Hash: m.Hash, Name: m.Name, Dir: filepath.Clean(dir), Size: size, Pieces: m.Pieces(),
+		Hash: m.Hash, Name: m.Name, Dir: filepath.Clean(dir), Size: size, Pieces: m.Pieces(), PieceLength: m.PieceLength,
+		Wanted: size, Single: m.Single,
 		Added: time.Now(), Stopped: o.Stopped, Sequential: o.Sequential, Private: m.Private,
 		LimitUp: o.Limits.Up, LimitDown: o.Limits.Down,
 		Trackers: m.Trackers, Queue: s.reg.place(),

@@ -237,7 +237,7 @@ func (s *Session) answer(c *conn) (*joined, *entry, error) {
 		return nil, nil, err
 	}
 	e := s.byWire(hs.InfoHash)
-	if e == nil || !e.serves() {
+	if e == nil || !e.serves() || e.crowded() {
 		s.count("handshakes_unknown_torrent")
 		return nil, nil, errUnknownTorrent
 	}

@@ -38,6 +38,7 @@ type probe struct {
 	next    time.Time
 	wait    time.Duration
 	running bool
+	ended   time.Time // when the last error was over
 }
 
 const (
@@ -155,7 +156,11 @@ func (t *torrent) fail(err error, reading bool) {
 	}
 	t.disk.err, t.disk.blind = err, reading
 	t.disk.synced = false
-	t.disk.probe = probe{next: t.now.Add(probeFirst), wait: probeFirst}
+	wait := probeFirst
+	if p := t.disk.probe; t.now.Sub(p.ended) < time.Minute {
+		wait = min(2*max(p.wait, probeFirst), probeMost) // it comes back: no hurry
+	}
+	t.disk.probe = probe{next: t.now.Add(wait), wait: wait}
 	t.log.Error("torrent stopped by a storage error", "err", storage.Describe(err))
 	for _, p := range t.peers.all {
 		t.updateInterest(p)
@@ -206,7 +211,7 @@ func (t *torrent) probed(err error, changed *piece.Bitfield) {
 		return
 	}
 	t.log.Info("the storage error is gone, going on")
-	d.err, d.blind = nil, false
+	d.err, d.blind, d.probe.ended = nil, false, t.now
 	d.later(changed)
 	if todo := d.todo; todo != nil {
 		d.todo = nil
@@ -342,6 +347,12 @@ func (g *checked) apply(t *torrent) {
 	switch {
 	case t.ctx.Err() != nil:
 		return
+	case g.err != nil && g.c.total == 1:
+		// The one piece that could not be read before cannot be read again:
+		// it is fetched anew rather than holding up all others.
+		for i := range g.c.want.Indexes() {
+			t.losePiece(i)
+		}
 	case g.err != nil:
 		t.disk.later(g.c.left) // goes on when the cause of the error is gone
 		t.fail(g.err, true)

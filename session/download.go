@@ -272,6 +272,7 @@ func (t *torrent) cancelRequest(p *peer, at int) {
 	p.down.reqs[at].cancelled = true
 	p.down.live--
 	t.s.store.Unlease(1)
+	t.flow.down.refund(p, int64(p.down.reqs[at].block.Length))
 }
 
 // settleRequest removes a request that was answered or never will be.
@@ -296,6 +297,9 @@ func (t *torrent) onReject(p *peer, m *peerwire.Message) {
 	if !p.down.reqs[at].cancelled {
 		t.pick.Dropped(p.has, b)
 	}
+	if !p.down.reqs[at].cancelled {
+		t.flow.down.refund(p, int64(b.Length))
+	}
 	t.settleRequest(p, at)
 	p.wire.credit.Add(-1)
 	// A peer that says no is asked again later, not as fast as it can say so.
@@ -319,6 +323,7 @@ func (t *torrent) onChoke(p *peer) {
 func (t *torrent) forgetRequests(p *peer) {
 	t.pick.DroppedAll(p.has)
 	t.s.store.Unlease(p.down.live)
+	t.flow.down.refund(p, int64(p.down.live)*piece.BlockSize)
 	p.down.reqs, p.down.live = p.down.reqs[:0], 0
 	p.wire.credit.Store(int64(maxLate))
 }

@@ -165,7 +165,8 @@ func (e *entry) idleView() *Torrent {
 	r := &e.rec
 	v := &Torrent{
 		Hash: e.hash, Name: r.Name, Dir: r.Dir, Private: r.Private,
-		Size: r.Size, Wanted: r.Size, Pieces: r.Pieces,
+		Single: r.Single, Size: r.Size, Wanted: r.Wanted, Have: r.Have, HaveWanted: r.HaveWanted,
+		Pieces: r.Pieces, PieceLength: r.PieceLength, PiecesHave: r.PiecesHave,
 		Uploaded: e.tot.up.Load(), Downloaded: e.tot.down.Load(), Corrupt: e.tot.corrupt.Load(),
 		SecondsActive:  e.tot.active.Load() / int64(time.Second),
 		SecondsSeeding: e.tot.seeding.Load() / int64(time.Second),
@@ -175,11 +176,7 @@ func (e *entry) idleView() *Torrent {
 		Error:   e.problem,
 	}
 	if old := e.view.Load(); old != nil {
-		v.Single, v.Size, v.Wanted, v.Have, v.HaveWanted = old.Single, old.Size, old.Wanted, old.Have, old.HaveWanted
-		v.PieceLength, v.PiecesHave, v.PeersKnown, v.Swarm = old.PieceLength, old.PiecesHave, old.PeersKnown, old.Swarm
-	}
-	if r.Complete && v.HaveWanted == 0 {
-		v.Have, v.HaveWanted, v.PiecesHave = r.Size, r.Size, r.Pieces
+		v.PeersKnown, v.Swarm = old.PeersKnown, old.Swarm
 	}
 	switch {
 	case e.failing:
@@ -226,6 +223,7 @@ func (e *entry) saveSoon(db *resume.DB, done func(error)) {
 		done(nil)
 		return
 	}
+	e.remember()
 	rec := e.rec
 	rec.Complete = rec.Complete && e.settled
 	e.tot.store(&rec)
@@ -329,6 +327,7 @@ func (e *entry) retired(t *torrent) {
 	if e.run == t {
 		e.run = nil
 	}
+	e.remember()
 	e.view.Store(e.idleView())
 	t.s.queue.kick() // somebody may have wished it to run again meanwhile
 }
@@ -349,4 +348,12 @@ func (e *entry) takePeers() (given, known []netip.AddrPort) {
 	given, known = e.hints, e.known
 	e.hints, e.known = nil, nil
 	return given, known
+}
+
+// remember takes what is shown of progress over into the record, so that it
+// is shown after a restart as well. The caller holds e.mu.
+func (e *entry) remember() {
+	if v := e.view.Load(); v != nil {
+		e.rec.Wanted, e.rec.Have, e.rec.HaveWanted, e.rec.PiecesHave = v.Wanted, v.Have, v.HaveWanted, v.PiecesHave
+	}
 }

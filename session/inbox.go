@@ -39,6 +39,12 @@ func (b *inbox) post(ev event) bool {
 	return true
 }
 
+func (b *inbox) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.q)
+}
+
 // drain takes what is there. spare is an earlier result that is done with.
 func (b *inbox) drain(spare []event) []event {
 	b.mu.Lock()

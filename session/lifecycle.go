@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"btd/storage"
@@ -18,6 +19,13 @@ func (e *entry) serves() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.wakeable() && !e.failing
+}
+
+// crowded tells whether many events wait for a loop that is not ready yet: it
+// may wait for a disk that hangs.
+func (e *entry) crowded() bool {
+	t := e.running()
+	return t != nil && !t.ready.Load() && t.in.len() > 16
 }
 
 // wake returns e's loop, started if it does not run. It returns nil if none
@@ -149,11 +157,16 @@ func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
 }
 
 func (s *Session) deleteFiles(e *entry) error {
+	rec, _ := e.record()
+	for _, o := range s.entries() {
+		if r, _ := o.record(); o != e && r.Dir == rec.Dir && strings.EqualFold(r.Name, rec.Name) {
+			return fmt.Errorf("the torrent is removed, its files are kept: torrent %s uses %q as well", o.hash, rec.Name)
+		}
+	}
 	m, err := s.metainfo(e)
 	if err != nil {
 		return err
 	}
-	rec, _ := e.record()
 	files, err := s.store.Open(storage.Options{Info: &m.Info, Dir: rec.Dir})
 	if err != nil {
 		return err

@@ -232,7 +232,12 @@ func (f *flow) remove(p *peer) {
 	if l == nil {
 		return
 	}
+	unused := p.down.grant
+	if f.up {
+		unused = p.up.grant
+	}
 	f.d.mu.Lock()
+	f.d.shaper.Refund(l, unused)
 	l.Close()
 	f.d.mu.Unlock()
 	delete(f.leafs, p)
@@ -267,7 +272,7 @@ func (f *flow) want(p *peer, n int64) {
 // refund gives back a grant that was not used.
 func (f *flow) refund(p *peer, n int64) {
 	l := f.leafs[p]
-	if l == nil || f.unlimited() {
+	if l == nil || n <= 0 || f.unlimited() {
 		return
 	}
 	f.d.mu.Lock()

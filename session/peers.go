@@ -93,8 +93,8 @@ func (t *torrent) join(j *joined) {
 // replaces decides between two connections to the same peer so that both
 // ends keep the same one: that which the greater peer id dialled.
 func (t *torrent) replaces(old *peer, j *joined) bool {
-	if old.incoming == !j.dialed {
-		return false
+	if old.incoming == !j.dialed || old.addr.Addr() != j.addr.Addr() {
+		return false // the other address may be anybody who knows the peer's id
 	}
 	ours := string(t.s.peerID[:]) > string(j.hs.PeerID[:])
 	return ours == j.dialed
@@ -224,8 +224,8 @@ func (t *torrent) flush() {
 }
 
 // maxControl is how much control output may wait for a peer that does not
-// read before it is dropped.
-const maxControl = 4 << 20
+// read before it is dropped, bytes, beside a have for every piece.
+const maxControl = 256 << 10
 
 func (t *torrent) send(p *peer) {
 	if len(p.wire.ctl) == 0 && len(p.wire.runs) == 0 {
@@ -234,7 +234,7 @@ func (t *torrent) send(p *peer) {
 	waiting := p.wire.out.put(p.wire.ctl, p.wire.runs)
 	p.wire.ctl, p.wire.runs = p.wire.ctl[:0], p.wire.runs[:0]
 	p.wire.lastSent = t.now
-	if waiting > maxControl {
+	if waiting > maxControl+9*t.geo.Pieces() {
 		t.drop(p, errTimeout)
 	}
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -93,9 +94,11 @@ func Open(cfg Config) (*Session, error) {
 	s.recallLimits()
 	s.pace.init(s)
 	if err := s.restore(); err != nil {
+		cancel()
+		s.announcer.close()
+		s.trackers.Close()
 		l.Close()
-		db.Close()
-		return nil, err
+		return nil, errors.Join(err, s.store.Close(), db.Close())
 	}
 	for _, run := range []func(){
 		s.accept,
@@ -165,8 +168,8 @@ func (s *Session) enroll(rec resume.Record, suspect bool) *entry {
 }
 
 // Close stops every torrent, tells the trackers, records everything and
-// releases the state directory. It takes as long as the slowest disk, but
-// waits at most a few seconds for the network.
+// releases the state directory. It waits a few seconds at most for the network
+// and for disks; after an error about disks the process should end.
 func (s *Session) Close() error {
 	if !s.closing.CompareAndSwap(false, true) {
 		return nil
@@ -184,19 +187,38 @@ func (s *Session) Close() error {
 			torrents = append(torrents, t)
 		}
 	}
-	for _, t := range torrents {
-		<-t.done
-	}
+	ended := awaitAll(torrents, closeTimeout)
 	<-told
 	s.cancel()
+	s.persist.writeRecords()
+	s.persist.writeStats(true)
+	if !ended {
+		s.hub.close()
+		return errors.Join(errStuck, s.db.Close())
+	}
 	s.wg.Wait()
 	s.trackers.Close()
 	s.hub.close()
-	err := s.store.Close()
-	if e := s.db.Close(); err == nil {
-		err = e
+	return errors.Join(s.store.Close(), s.db.Close())
+}
+
+// closeTimeout is how long Close waits for disks.
+const closeTimeout = 7 * time.Second
+
+var errStuck = errors.New("some torrents' disks did not answer: what was not recorded will be verified at the next start")
+
+// awaitAll waits for loops to end and tells whether all did in time.
+func awaitAll(torrents []*torrent, limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for _, t := range torrents {
+		select {
+		case <-t.done:
+		case <-timer.C:
+			return false
+		}
 	}
-	return err
+	return true
 }
 
 // port is the TCP port that peers reach us on.

@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	maxAsks   = 1500    // requests of a peer that we keep; our extension handshake says ourReqQ
-	maxFlying = 1 << 20 // bytes handed to a writer at a time
+	maxAsks   = 1500     // requests of a peer that we keep; our extension handshake says ourReqQ
+	slowRun   = 64 << 10 // bytes of a run for a peer whose rate is not known or low
+	maxFlying = 1 << 20  // bytes handed to a writer at a time
 )
 
 // onRequest takes a request of a peer.
@@ -79,7 +80,7 @@ func (t *torrent) serve(p *peer) {
 func (t *torrent) nextRun(p *peer) (r run, used int) {
 	first := p.up.queue[0]
 	r.piece, r.begin = first.Piece, first.Begin
-	limit := t.flow.up.room(p)
+	limit := min(t.flow.up.room(p), max(int(first.Length), p.patience()))
 	for _, a := range p.up.queue {
 		if a.Piece != r.piece || a.Begin != r.begin+uint32(r.total) || r.parts == maxRunParts ||
 			r.total+int(a.Length) > maxRun || r.total+int(a.Length) > limit {
@@ -93,6 +94,12 @@ func (t *torrent) nextRun(p *peer) (r run, used int) {
 	}
 	p.up.grant = max(0, p.up.grant-int64(r.total))
 	return r, used
+}
+
+// patience bounds the bytes of a run by what the peer takes in some seconds, so
+// that a slow one is not cut off in the middle of it, and holds little memory.
+func (p *peer) patience() int {
+	return max(slowRun, int(p.up.meter.rate*10))
 }
 
 // owed is how many bytes the peer waits for.

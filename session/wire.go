@@ -141,7 +141,7 @@ func (e *readError) Unwrap() []error { return []error{errUnreadable, e.err} }
 func (w *writer) send(ctl []byte, r run) error {
 	w.w.Encoded(ctl)
 	if r.total > 0 {
-		buf := w.bufs.get()
+		buf := w.bufs.get(r.total)
 		defer w.bufs.put(buf)
 		data := buf[:r.total]
 		if err := w.read(r.piece, r.begin, data); err != nil {
@@ -184,7 +184,10 @@ type runBuffers struct {
 
 const keepRunBuffers = 16
 
-func (b *runBuffers) get() []byte {
+func (b *runBuffers) get(size int) []byte {
+	if size <= slowRun {
+		return make([]byte, size) // a slow peer may hold it for long
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if n := len(b.free); n > 0 {
@@ -198,7 +201,7 @@ func (b *runBuffers) get() []byte {
 func (b *runBuffers) put(buf []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.free) < keepRunBuffers {
+	if len(buf) == maxRun && len(b.free) < keepRunBuffers {
 		b.free = append(b.free, buf)
 	}
 }

@@ -155,6 +155,8 @@ func (s *settings) check() error {
 		return errors.New("both --api-socket and --api-tcp are off: the daemon could not be controlled")
 	case s.Ratio < 0 || s.SeedTime < 0 || s.LimitUp < 0 || s.LimitDown < 0:
 		return errors.New("limits, ratio and seed-time cannot be negative")
+	case s.ActiveDownloads == 0:
+		return errors.New("active-downloads is 0: nothing would ever be downloaded; -1 means no limit")
 	case s.MaxPeers < 1 || s.MaxPeersPerTorrent < 1 || s.UploadSlots < 1:
 		return errors.New("max-peers, max-peers-per-torrent and upload-slots must be at least 1")
 	case s.Memory < 1<<20 || s.OpenFiles < 8:

@@ -53,6 +53,13 @@ type Record struct {
 	Trackers   [][]string // tiers
 	Pieces     int        // number of pieces of the torrent
 
+	Single      bool  // the torrent is one file
+	PieceLength int64 // bytes
+	Wanted      int64 // bytes of files that are not skipped, for display
+	Have        int64 // bytes that were there, for display
+	HaveWanted  int64 // the part of Have in Wanted, for display
+	PiecesHave  int   // for display
+
 	Uploaded       int64 // payload bytes
 	Downloaded     int64 // payload bytes
 	Corrupt        int64 // bytes of pieces that failed their hash
@@ -86,6 +93,7 @@ const (
 	flagSequential
 	flagPrivate
 	flagComplete
+	flagSingle
 	flagsKnown = 1<<iota - 1
 )
 
@@ -93,7 +101,7 @@ const (
 // and lists with their counts. Hash and counters are stored elsewhere.
 func appendRecord(b []byte, r *Record) ([]byte, error) {
 	var flags byte
-	for i, on := range [...]bool{r.Stopped, r.Sequential, r.Private, r.Complete} {
+	for i, on := range [...]bool{r.Stopped, r.Sequential, r.Private, r.Complete, r.Single} {
 		if on {
 			flags |= 1 << i
 		}
@@ -112,6 +120,11 @@ func appendRecord(b []byte, r *Record) ([]byte, error) {
 	b = binary.LittleEndian.AppendUint64(b, math.Float64bits(r.RatioLimit))
 	b = appendVarint(b, int64(r.SeedTime))
 	b = binary.AppendUvarint(b, uint64(r.Pieces))
+	b = appendVarint(b, r.PieceLength)
+	b = appendVarint(b, r.Wanted)
+	b = appendVarint(b, r.Have)
+	b = appendVarint(b, r.HaveWanted)
+	b = appendVarint(b, int64(r.PiecesHave))
 	b = appendString(b, r.Name)
 	b = appendString(b, r.Dir)
 	b = appendRuns(b, r.Priorities)
@@ -138,6 +151,7 @@ func decodeRecord(p []byte, str func([]byte) string) (Record, error) {
 	}
 	rec.Stopped, rec.Sequential = flags&flagStopped != 0, flags&flagSequential != 0
 	rec.Private, rec.Complete = flags&flagPrivate != 0, flags&flagComplete != 0
+	rec.Single = flags&flagSingle != 0
 	rec.Size = r.varint("size")
 	rec.Queue = r.varint("queue")
 	rec.Added = fromNanos(r.varint("added"))
@@ -147,6 +161,11 @@ func decodeRecord(p []byte, str func([]byte) string) (Record, error) {
 	rec.RatioLimit = r.float("ratio limit")
 	rec.SeedTime = time.Duration(r.varint("seed time"))
 	rec.Pieces = int(r.size("pieces", math.MaxInt32))
+	rec.PieceLength = r.varint("piece length")
+	rec.Wanted = r.varint("wanted")
+	rec.Have = r.varint("have")
+	rec.HaveWanted = r.varint("have of wanted")
+	rec.PiecesHave = int(r.varint("pieces had"))
 	rec.Name = str(r.bytes("name"))
 	rec.Dir = str(r.bytes("directory"))
 	rec.Priorities = r.runs("priorities")
