@@ -289,7 +289,6 @@ func TestAddAtTheSameTime(t *testing.T) {
 // TestPictureOfAnIdleTorrent: a torrent that seeds a part of its files shows
 // the same after a restart, although no loop runs for it.
 func TestPictureOfAnIdleTorrent(t *testing.T) {
-	t.Skip("the picture after a restart claims more than there is")
 	c := makeContent(t, 64<<10, map[string]int{"a": 300000, "b": 500000, "c": 700001})
 	seed := seedOf(t, c, nil)
 	s := open(t, nil)
