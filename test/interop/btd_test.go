@@ -19,11 +19,16 @@ import (
 // btdKind is the program under test.
 var btdKind = kind{name: "btd", make: func(h *host) program { return newBtd(h) }}
 
-// executable builds btd once for all tests.
+// executable builds btd once for all tests, with the race detector where
+// INTEROP_RACE is set (the log of a failed test then shows the races).
 var executable = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "btd")
 	cmd := exec.Command("go", "build", "-o", path, "btd/cmd/btd")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if os.Getenv("INTEROP_RACE") != "" {
+		cmd = exec.Command("go", "build", "-race", "-o", path, "btd/cmd/btd")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build btd: %w\n%s", err, out)
 	}
@@ -61,7 +66,7 @@ func (c *btd) launch() error {
 	c.process, err = c.host.start("btd", command{argv: append([]string{
 		path, "--config", config, "--state", c.state(), "--dir", filepath.Join(c.host.dir, "default"),
 		"--listen", fmt.Sprintf(":%d", peerPort), "--api-socket", c.socket(), "--log-level", level,
-	}, c.more...)})
+	}, c.more...), env: []string{"GORACE=halt_on_error=1"}})
 	if err != nil {
 		return err
 	}
