@@ -72,6 +72,7 @@ type peerUp struct {
 	grant      int64         // bytes the rate limit allows to send
 	allowed    map[piece.Index]bool
 	since      time.Time // when they became interested
+	served     time.Time // when they were unchoked
 	lent       int64     // payload written, as counted by the loop
 	landed     int64     // cost of the runs written, likewise
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"btd/peerwire"
 	"btd/piece"
@@ -80,7 +81,7 @@ func (t *torrent) serve(p *peer) {
 func (t *torrent) nextRun(p *peer) (r run, used int) {
 	first := p.up.queue[0]
 	r.piece, r.begin = first.Piece, first.Begin
-	limit := min(t.flow.up.room(p), max(int(first.Length), p.patience()))
+	limit := min(t.flow.up.room(p), max(int(first.Length), p.patience(t.now)))
 	for _, a := range p.up.queue {
 		if a.Piece != r.piece || a.Begin != r.begin+uint32(r.total) || r.parts == maxRunParts ||
 			r.total+int(a.Length) > maxRun || r.total+int(a.Length) > limit {
@@ -98,8 +99,12 @@ func (t *torrent) nextRun(p *peer) (r run, used int) {
 
 // patience bounds the bytes of a run by what the peer takes in some seconds, so
 // that a slow one is not cut off in the middle of it, and holds little memory.
-func (p *peer) patience() int {
-	return max(slowRun, int(p.up.meter.rate*10))
+func (p *peer) patience(now time.Time) int {
+	rate := p.up.meter.rate
+	if served := now.Sub(p.up.served); served < 3*time.Second { // not measured yet
+		rate = max(rate, float64(p.up.meter.total)/max(served.Seconds(), 0.01))
+	}
+	return max(slowRun, int(rate*10))
 }
 
 // owed is how many bytes the peer waits for.
@@ -172,7 +177,7 @@ func (t *torrent) unchokePeer(p *peer) {
 	if !p.up.choking {
 		return
 	}
-	p.up.choking = false
+	p.up.choking, p.up.served = false, t.now
 	p.wire.ctl = peerwire.AppendUnchoke(p.wire.ctl)
 	t.touch(p)
 }
