@@ -128,8 +128,13 @@ func TestEventsOfASilentDaemon(t *testing.T) {
 		c.http.Transport = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 			ours, theirs := net.Pipe()
 			daemons = append(daemons, theirs)
-			go func() { _, _ = io.Copy(io.Discard, theirs) }()
-			go func() { _, _ = io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n: hello\n\n") }()
+			go func() {
+				if _, err := http.ReadRequest(bufio.NewReader(theirs)); err != nil {
+					return
+				}
+				_, _ = io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n: hello\n\n")
+				_, _ = io.Copy(io.Discard, theirs)
+			}()
 			return ours, nil
 		}}
 		began := time.Now()
