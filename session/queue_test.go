@@ -54,8 +54,10 @@ func awaitStates(t *testing.T, s *Session, all [3]content, want ...State) {
 func TestQueueOfDownloads(t *testing.T) {
 	all, seed := three(t)
 	s := open(t, func(cfg *Config) { cfg.ActiveDownloads = 1 })
+	var dirs []string // one each: they go by the same name
 	for _, c := range all {
-		add(t, s, c, AddOptions{})
+		dirs = append(dirs, t.TempDir())
+		add(t, s, c, AddOptions{Dir: dirs[len(dirs)-1]})
 	}
 	const down, wait, stopped, done = StateDownloading, StateQueued, StateStopped, StateSeeding
 	awaitStates(t, s, all, down, wait, wait)
@@ -79,7 +81,7 @@ func TestQueueOfDownloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitStates(t, s, all, done, down, wait)
-	all[0].same(t, s.cfg.Dir)
+	all[0].same(t, dirs[0])
 	if err := s.Remove(ctx, all[1].meta.Hash, true); err != nil {
 		t.Fatal(err)
 	}
