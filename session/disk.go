@@ -188,9 +188,12 @@ func (t *torrent) tickDisk() {
 		return
 	}
 	d.probe.running = true
-	blind := d.blind
+	blind, lacking := d.blind, t.pick.Missing() > 0
 	t.spawn(func() {
 		err := d.files.Probe()
+		if err == nil && lacking {
+			err = t.clash()
+		}
 		var changed *piece.Bitfield
 		if err == nil && blind {
 			changed, err = t.changedPieces()

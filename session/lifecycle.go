@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"btd/storage"
@@ -158,14 +157,12 @@ func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
 
 func (s *Session) deleteFiles(e *entry) error {
 	rec, _ := e.record()
-	for _, o := range s.entries() {
-		if r, _ := o.record(); o != e && r.Dir == rec.Dir && strings.EqualFold(r.Name, rec.Name) {
-			return fmt.Errorf("the torrent is removed, its files are kept: torrent %s uses %q as well", o.hash, rec.Name)
-		}
-	}
 	m, err := s.metainfo(e)
 	if err != nil {
 		return err
+	}
+	if shared := s.sharing(e, m, priorities(rec.Priorities, len(m.Files))); shared != nil {
+		return fmt.Errorf("the torrent is removed, its files are kept: %s belongs to torrent %s as well", shared.path, shared.other)
 	}
 	files, err := s.store.Open(storage.Options{Info: &m.Info, Dir: rec.Dir})
 	if err != nil {

@@ -217,6 +217,9 @@ func (t *torrent) afterCheck() {
 		t.complete()
 	} else {
 		t.incomplete()
+		if err := t.clash(); err != nil {
+			t.fail(err, false)
+		}
 	}
 	t.s.announcer.start(t.e, t.meta.Trackers)
 	t.clock.dialAt = t.now
