@@ -33,7 +33,7 @@ func TestKill(t *testing.T) {
 	tor := makeTorrent(t, l.dir, "killed", files, 64<<10, 5, httpTracker)
 	l.startOpentracker(ctx, tor) // it gives the seed's address again after each start
 	s := newSeeder(l.host("seeder"), tor, "-SE0000-")
-	s.rate = 5 << 19
+	s.rate = 2 << 20
 	l.must(s.listen())
 	l.must(s.announce(ctx, httpTracker))
 	b := newBtd(l.host("btd"))
