@@ -258,6 +258,7 @@ func (a *announcer) announce(it *announced, an tracker.Announce) {
 	if resp.External.IsValid() {
 		a.s.external.Store(&resp.External)
 	}
+	it.e.setSwarm(SwarmCounts{resp.Seeds, resp.Leechers, resp.Downloads})
 	a.s.found(it.e, resp.Peers, FromTracker)
 }
 

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -41,7 +42,14 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 	if !s.reg.add(e) {
 		return s.merge(ctx, s.byWire(m.Hash.Wire()), m, o)
 	}
-	if err := s.db.Add(rec, file); err != nil {
+	err = s.db.Add(rec, file)
+	if errors.Is(err, resume.ErrExists) {
+		// What is left of a torrent that could not be brought back.
+		if err = s.db.Remove(rec.Hash); err == nil {
+			err = s.db.Add(rec, file)
+		}
+	}
+	if err != nil {
 		e.mu.Lock()
 		e.removed = true
 		e.mu.Unlock()

@@ -148,7 +148,6 @@ func TestDamagedPieces(t *testing.T) {
 
 // TestDamagedMetainfo: a torrent of which nothing is left can be added again.
 func TestDamagedMetainfo(t *testing.T) {
-	t.Skip("the torrent cannot be added again yet")
 	a, b, _, s := two(t)
 	spoil(t, s.cfg.StateDir, "torrent", a.meta.Hash)
 	spoil(t, s.cfg.StateDir, "metainfo", a.meta.Hash)

@@ -7,6 +7,7 @@ import (
 
 	"btd/piece"
 	"btd/storage"
+	"btd/storage/resume"
 )
 
 // disk is the torrent's side of storage: what is had, what is wanted, and
@@ -289,6 +290,7 @@ func (t *torrent) startCheck(want *piece.Bitfield) {
 	for len(t.peers.all) > 0 {
 		t.drop(t.peers.all[0], errNotReady)
 	}
+	t.disk.clean, t.disk.synced = false, false
 	ctx, cancel := context.WithCancel(t.ctx)
 	c := &check{want: want, left: want.Clone(), cancel: cancel, total: want.Count(), began: t.now}
 	t.disk.check = c
@@ -296,11 +298,27 @@ func (t *torrent) startCheck(want *piece.Bitfield) {
 	t.spawn(func() {
 		defer cancel()
 		files.Flush() // what is being written is older news than what is read
+		if err := t.forgetFiles(c); err != nil {
+			t.log.Warn("a restart would cut this check short", "err", err)
+		}
 		err := t.s.checks.do(ctx, func() error { return verify(ctx, t, files, c) })
 		t.in.post(&checked{c: c, end: true, err: err})
 	})
 	t.publishNow()
 	t.s.hub.publish(EventState, t.e.hash, t.e.view.Load(), "")
+}
+
+// forgetFiles makes a check of everything outlive the daemon: files of which
+// nothing is known are hashed at the next start.
+func (t *torrent) forgetFiles(c *check) error {
+	if _, suspect := t.e.record(); !suspect {
+		return nil
+	}
+	forget := resume.Commit{Hash: t.e.hash}
+	for i := range t.meta.Files {
+		forget.Clean = append(forget.Clean, resume.Clean{File: i, Size: -1})
+	}
+	return t.s.db.Commit([]resume.Commit{forget})
 }
 
 // verify hashes the pieces of c and posts results in groups.
@@ -349,6 +367,7 @@ func (g *checked) apply(t *torrent) {
 	}
 	switch {
 	case t.ctx.Err() != nil:
+		t.disk.later(g.c.left) // the files do not count as known
 		return
 	case g.err != nil && g.c.total == 1:
 		// The one piece that could not be read before cannot be read again:

@@ -19,6 +19,7 @@ const (
 	requestLives = 45 * time.Second // then others may be asked for the block as well
 	tightFirst   = 4                // requests to a peer whose rate is not known while memory is short
 	stallAfter   = 5 * time.Second  // without a block, while memory is short
+	stallPause   = 30 * time.Second // before such a peer is asked again
 	fairSpare    = 8                // requests beyond a peer's share of the rest
 	maxOwed      = 64               // cancelled requests that may be open before no more are made
 )
@@ -156,14 +157,18 @@ func (t *torrent) fillPad(b piece.Block) {
 
 // onPiece takes a block.
 func (t *torrent) onPiece(p *peer, m *peerwire.Message) error {
-	if m.Buf == nil {
-		t.s.count("unrequested_blocks")
-		return p.tolerate()
-	}
 	b, ok := t.geo.CheckBlock(m.Index, m.Begin, m.Length)
 	at := -1
 	if ok {
 		at = findRequest(p.down.reqs, b)
+	}
+	if m.Buf == nil { // thrown away by the reader
+		if at >= 0 {
+			t.settleRequest(p, at)
+			t.pick.Dropped(p.has, b)
+		}
+		t.s.count("unrequested_blocks")
+		return p.tolerate()
 	}
 	if at < 0 {
 		t.s.store.Free(m.Buf)
@@ -174,7 +179,10 @@ func (t *torrent) onPiece(p *peer, m *peerwire.Message) error {
 	p.down.meter.add(int(b.Length))
 	t.flow.down.meter.add(int(b.Length))
 	t.e.tot.down.Add(int64(b.Length))
-	p.down.lastBlock, p.down.snubbed, p.down.stalled = t.now, false, false
+	if p.down.stalled {
+		p.down.stalled, p.down.pause = false, time.Time{}
+	}
+	p.down.lastBlock, p.down.snubbed = t.now, false
 	t.grow(p)
 	t.hungry(p)
 	fresh, others := t.pick.Received(p.has, b)
@@ -223,8 +231,8 @@ func (t *torrent) tickDown(p *peer) {
 		d.slowStart, d.depth = false, minDepth
 		t.releaseOld(p, 0)
 	}
-	if d.live > 0 && !d.stalled && t.now.Sub(d.lastBlock) > stallAfter && t.s.store.Tight() {
-		d.stalled = true
+	if d.live > 0 && t.now.Sub(d.lastBlock) > stallAfter && t.s.store.Tight() {
+		d.stalled, d.pause = true, t.now.Add(stallPause)
 		t.releaseOld(p, 0)
 	}
 	if len(d.reqs) > 0 && t.now.Sub(d.reqs[0].at) > requestLives {

@@ -357,3 +357,16 @@ func (e *entry) remember() {
 		e.rec.Wanted, e.rec.Have, e.rec.HaveWanted, e.rec.PiecesHave = v.Wanted, v.Have, v.HaveWanted, v.PiecesHave
 	}
 }
+
+// setSwarm shows what a tracker said of the swarm of a torrent without a loop.
+func (e *entry) setSwarm(n SwarmCounts) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := e.view.Load()
+	if e.run != nil || old == nil || old.Swarm == n {
+		return
+	}
+	v := *old
+	v.Swarm = n
+	e.view.Store(&v)
+}

@@ -52,3 +52,10 @@ func (l layout) bytesOf(i piece.Index, keep func(file int) bool) int64 {
 	})
 	return n
 }
+
+// allPad tells whether piece i holds nothing but padding (BEP 47).
+func (l layout) allPad(i piece.Index) bool {
+	all := true
+	l.overlap(l.geo.Offset(i), l.geo.Length(i), func(f int, _ int64) { all = all && l.info.Files[f].Pad })
+	return all
+}

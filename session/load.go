@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"btd/choker"
@@ -141,6 +142,15 @@ func recoverPieces(l layout, prio []Priority, claimed *piece.Bitfield, known []r
 	}
 	for n := range r.check.Indexes() {
 		r.have.Clear(n)
+	}
+	pads := slices.ContainsFunc(l.info.Files, func(f metainfo.File) bool { return f.Pad })
+	for n := range piece.Index(l.geo.Pieces()) {
+		if !pads {
+			break
+		}
+		if !r.have.Has(n) && l.allPad(n) {
+			r.check.Set(n) // zeros: nobody is asked for it
+		}
 	}
 	return r
 }
@@ -288,7 +298,7 @@ func (t *torrent) shutdown() {
 	t.disk.files.Flush()
 	t.settleEvents(t.in.close())
 	if !t.disk.clean {
-		clean := t.disk.err == nil && t.disk.check == nil
+		clean := t.disk.err == nil && t.disk.check == nil && t.disk.todo == nil
 		if err := t.s.persist.flush(t.e, t.disk.files, clean); err != nil {
 			t.log.Error("recording progress at the end", "err", err)
 		} else if clean && t.pick.Missing() == 0 {

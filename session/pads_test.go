@@ -119,7 +119,6 @@ func TestPadFilesBetweenSessions(t *testing.T) {
 // TestPieceThatIsAllPad: such a piece is had by whoever has the rest, or a
 // complete torrent would not count as a seed.
 func TestPieceThatIsAllPad(t *testing.T) {
-	t.Skip("pieces that are all pad are not had yet")
 	c, flat, _ := padded(t)
 	seed := seedOf(t, c, nil)
 	leech := open(t, nil)

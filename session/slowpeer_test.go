@@ -74,7 +74,6 @@ func TestSeveralSilentPeers(t *testing.T) {
 // TestSilentPeersHoldNoMemory: peers that never answer must not keep what
 // little block memory there is from one that would.
 func TestSilentPeersHoldNoMemory(t *testing.T) {
-	t.Skip("silent peers still hold most of a small block memory")
 	t.Parallel()
 	c := makeContent(t, 64<<10, map[string]int{"": 2 << 20})
 	var all []*fakeSeed

@@ -14,12 +14,23 @@ type publisher struct {
 	state State
 	peers int
 	quiet bool // the last picture showed no traffic
+	age   int  // ticks since it was made
 }
+
+// oldPicture is after how many ticks a picture is renewed without a word to
+// subscribers, for the sake of its times.
+const oldPicture = 5
 
 // publish renews the picture if something changed since the last.
 func (t *torrent) publish() {
+	old := t.e.view.Load()
 	moving := t.flow.up.meter.rate > 0 || t.flow.down.meter.rate > 0
-	if !t.pub.dirty && !moving && t.pub.quiet && t.pub.peers == t.peers.count() && t.pub.state == t.state() {
+	if !t.pub.dirty && !moving && t.pub.quiet && t.pub.peers == t.peers.count() && t.pub.state == t.state() &&
+		(old == nil || old.Swarm == t.s.announcer.swarm(t.e)) {
+		if t.pub.age++; t.pub.age >= oldPicture {
+			t.pub.age = 0
+			t.e.view.Store(t.snapshot())
+		}
 		return
 	}
 	t.publishNow()

@@ -67,7 +67,6 @@ func TestTierFailover(t *testing.T) {
 // TestSwarmCounts: what a tracker says of the swarm is shown, also of one
 // where nobody can be reached.
 func TestSwarmCounts(t *testing.T) {
-	t.Skip("the picture of a torrent without peers is not renewed yet")
 	f := newFakeTracker(t, say("d8:completei5e10:incompletei7e8:intervali1800e5:peers0:e"))
 	c := makeContent(t, 64<<10, map[string]int{"": 1 << 20}, f.url)
 	s := open(t, nil)
