@@ -70,7 +70,7 @@ func TestRemoveWhileDownloading(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			before = runtime.NumGoroutine()
 		}
-		settled(t, before)
+		settled(t, before+2) // a torrent that leaks leaves its loop, a reader and a writer; a janitor comes and goes
 		if n := leech.Stats(); n.MemoryLeased != 0 || n.Peers != 0 || len(n.Torrents) != 0 {
 			t.Errorf("after the removal: %+v", n)
 		}
