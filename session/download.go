@@ -59,7 +59,7 @@ func (t *torrent) feed(p *peer) {
 	}
 	depth := min(d.depth, t.fairDepth(p))
 	if t.s.store.Tight() {
-		depth = min(depth, d.tightDepth())
+		depth = min(depth, d.tightDepth(t.now))
 	}
 	want := depth - d.live
 	// Requests go out in groups: a quarter of the pipeline may run empty first.
@@ -104,22 +104,24 @@ func (t *torrent) feed(p *peer) {
 // same time and few blocks have to be asked for twice.
 func (t *torrent) fairDepth(p *peer) int {
 	all := t.flow.down.meter.rate
-	if all <= 0 || p.down.meter.rate <= 0 {
+	left := (t.disk.bytes.wanted - t.disk.bytes.haveWanted) / piece.BlockSize
+	if all <= 0 || p.down.meter.rate <= 0 || left > int64(2*t.peers.depth) {
 		return maxDepth
 	}
-	left := float64(t.disk.bytes.wanted-t.disk.bytes.haveWanted) / piece.BlockSize
-	return int(left*min(1, p.down.meter.rate/all)) + fairSpare
+	return int(float64(left)*min(1, p.down.meter.rate/all)) + fairSpare
 }
 
-// tightDepth is the pipeline of a peer while block memory is short: a second's
-// worth of what it was seen to send. Peers that send nothing must not keep the
-// others waiting.
-func (d *peerDown) tightDepth() int {
+// tightDepth is the pipeline of a peer while block memory is short: what it
+// was given so far if it is sending, else a second's worth of what it was seen
+// to send. Peers that send nothing must not keep the others waiting.
+func (d *peerDown) tightDepth(now time.Time) int {
 	switch {
 	case d.stalled:
 		return 1
-	case d.meter.rate == 0:
+	case d.meter.total == 0:
 		return tightFirst
+	case now.Sub(d.lastBlock) < time.Second:
+		return d.depth
 	}
 	return max(minDepth, int(d.meter.rate/piece.BlockSize))
 }
@@ -226,6 +228,9 @@ func (t *torrent) tickDown(p *peer) {
 		d.depth = byRate
 	}
 	d.depth = min(max(d.depth, byRate, minDepth), p.reqLimit())
+	if d.interested && !d.choked {
+		t.peers.depth += d.depth
+	}
 	if len(d.reqs) > 0 && t.now.Sub(d.lastBlock) > snubAfter && !d.snubbed {
 		d.snubbed = true
 		d.slowStart, d.depth = false, minDepth

@@ -21,6 +21,7 @@ type peers struct {
 	touched  []*peer       // have output or wants for flush
 	nextID   uint32
 	dialling int
+	depth    int // of all pipelines in use, as of the last tick
 }
 
 func (ps *peers) count() int { return len(ps.all) }
@@ -246,6 +247,7 @@ const (
 
 // tickPeers measures rates, keeps connections alive and closes dead ones.
 func (t *torrent) tickPeers() {
+	t.peers.depth = 0
 	for k := len(t.peers.all) - 1; k >= 0; k-- {
 		p := t.peers.all[k]
 		p.down.meter.tick(t.now)
