@@ -142,6 +142,10 @@ func TestAnnounces(t *testing.T) {
 	}
 	await(t, s, c, "completion", complete)
 	f.await(t, "completed", 1)
+	deadline := time.Now().Add(10 * time.Second)
+	for trackerOf(t, s, c, f.url).Announces < 2 && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond) // its answer, which carries the next tracker id
+	}
 	if v := trackerOf(t, s, c, f.url); v.Warning != "soon" || v.Peers != 1 {
 		t.Errorf("the tracker: %+v", v)
 	}
@@ -154,7 +158,7 @@ func TestAnnounces(t *testing.T) {
 	}
 	f.await(t, "started", 2)
 	await(t, s, c, "seeding", complete)
-	deadline := time.Now().Add(10 * time.Second)
+	deadline = time.Now().Add(10 * time.Second)
 	for trackerOf(t, s, c, f.url).Announces == 0 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond) // its answer, or no stopped is due
 	}
