@@ -80,7 +80,6 @@ func (t *torrent) onInterested(p *peer) {
 		return
 	}
 	p.up.interested = true
-	p.up.since = t.now
 	if !p.up.choking || !t.disk.readable() {
 		return
 	}

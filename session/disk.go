@@ -189,11 +189,11 @@ func (t *torrent) tickDisk() {
 		return
 	}
 	d.probe.running = true
-	blind, lacking := d.blind, t.pick.Missing() > 0
+	blind, lacking, prio := d.blind, t.pick.Missing() > 0, d.prio
 	t.spawn(func() {
 		err := d.files.Probe()
 		if err == nil && lacking {
-			err = t.clash()
+			err = t.clash(prio)
 		}
 		var changed *piece.Bitfield
 		if err == nil && blind {
@@ -229,7 +229,6 @@ func (t *torrent) probed(err error, changed *piece.Bitfield) {
 	t.feedAll()
 	t.choke.next = t.now
 	t.publishNow()
-	t.s.hub.publish(EventState, t.e.hash, t.e.view.Load(), "")
 }
 
 // changedPieces are the had pieces of files that are not as they were when
@@ -264,11 +263,10 @@ func (t *torrent) changedPieces() (*piece.Bitfield, error) {
 
 // check is a verification under way.
 type check struct {
-	want   *piece.Bitfield // read by the verifying goroutine
-	left   *piece.Bitfield // still without a result; the loop's
-	cancel context.CancelFunc
-	total  int
-	began  time.Time
+	want  *piece.Bitfield // read by the verifying goroutine
+	left  *piece.Bitfield // still without a result; the loop's
+	total int
+	began time.Time
 }
 
 // checked is a group of results of a check.
@@ -291,26 +289,23 @@ func (t *torrent) startCheck(want *piece.Bitfield) {
 		t.drop(t.peers.all[0], errNotReady)
 	}
 	t.disk.clean, t.disk.synced = false, false
-	ctx, cancel := context.WithCancel(t.ctx)
-	c := &check{want: want, left: want.Clone(), cancel: cancel, total: want.Count(), began: t.now}
+	c := &check{want: want, left: want.Clone(), total: want.Count(), began: t.now}
 	t.disk.check = c
 	files := t.disk.files
 	t.spawn(func() {
-		defer cancel()
 		files.Flush() // what is being written is older news than what is read
-		if err := t.forgetFiles(c); err != nil {
+		if err := t.forgetFiles(); err != nil {
 			t.log.Warn("a restart would cut this check short", "err", err)
 		}
-		err := t.s.checks.do(ctx, func() error { return verify(ctx, t, files, c) })
+		err := t.s.checks.do(t.ctx, func() error { return verify(t.ctx, t, files, c) })
 		t.in.post(&checked{c: c, end: true, err: err})
 	})
 	t.publishNow()
-	t.s.hub.publish(EventState, t.e.hash, t.e.view.Load(), "")
 }
 
 // forgetFiles makes a check of everything outlive the daemon: files of which
 // nothing is known are hashed at the next start.
-func (t *torrent) forgetFiles(c *check) error {
+func (t *torrent) forgetFiles() error {
 	if _, suspect := t.e.record(); !suspect {
 		return nil
 	}

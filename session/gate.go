@@ -42,3 +42,22 @@ func (w turns) do(ctx context.Context, f func() error) error {
 		return context.Cause(ctx)
 	}
 }
+
+// caps are what the session may do at a time, in all torrents together.
+type caps struct {
+	slots    slots // peers that are served
+	conns    gate  // connections
+	dials    gate  // outgoing connections being made
+	incoming gate  // incoming handshakes
+	checks   turns // torrents being verified
+}
+
+func newCaps(cfg Config) caps {
+	return caps{
+		slots:    slots{max: cfg.UploadSlots},
+		conns:    gate{max: int64(cfg.MaxPeers)},
+		dials:    gate{max: int64(cfg.MaxHalfOpen)},
+		incoming: gate{max: int64(cfg.MaxIncoming)},
+		checks:   make(turns, cfg.ActiveChecks),
+	}
+}

@@ -143,11 +143,10 @@ func recoverPieces(l layout, prio []Priority, claimed *piece.Bitfield, known []r
 	for n := range r.check.Indexes() {
 		r.have.Clear(n)
 	}
-	pads := slices.ContainsFunc(l.info.Files, func(f metainfo.File) bool { return f.Pad })
+	if !slices.ContainsFunc(l.info.Files, func(f metainfo.File) bool { return f.Pad }) {
+		return r
+	}
 	for n := range piece.Index(l.geo.Pieces()) {
-		if !pads {
-			break
-		}
 		if !r.have.Has(n) && l.allPad(n) {
 			r.check.Set(n) // zeros: nobody is asked for it
 		}
@@ -185,7 +184,6 @@ func (t *torrent) begin(plan recovery) {
 	t.choke.policy = choker.New(choker.Config{Slots: t.s.cfg.UploadSlotsPerTorrent}, t.rng)
 	t.flow.init(t, Limits{Up: rec.LimitUp, Down: rec.LimitDown})
 	t.e.clearProblem()
-	t.clock.begun = t.now
 	t.disk.clean = plan.clean
 	for _, ip := range t.s.bans.list() {
 		t.book.Ban(ip)
@@ -227,14 +225,13 @@ func (t *torrent) afterCheck() {
 		t.complete()
 	} else {
 		t.incomplete()
-		if err := t.clash(); err != nil {
+		if err := t.clash(t.disk.prio); err != nil {
 			t.fail(err, false)
 		}
 	}
 	t.s.announcer.start(t.e, t.meta.Trackers)
 	t.clock.dialAt = t.now
 	t.publishNow()
-	t.s.hub.publish(EventState, t.e.hash, t.e.view.Load(), "")
 }
 
 // incomplete notes that something wanted is missing.

@@ -71,7 +71,6 @@ type peerUp struct {
 	flying     int           // cost of the runs handed to the writer
 	grant      int64         // bytes the rate limit allows to send
 	allowed    map[piece.Index]bool
-	since      time.Time // when they became interested
 	served     time.Time // when they were unchoked
 	lent       int64     // payload written, as counted by the loop
 	landed     int64     // cost of the runs written, likewise
@@ -89,7 +88,6 @@ type peerWire struct {
 	lastRecv, lastSent time.Time
 	written            atomic.Int64 // payload bytes the writer has sent
 	landed             atomic.Int64 // cost of the runs it is done with
-	overhead           atomic.Int64 // other bytes sent
 	sentEvent          sentEvent
 }
 

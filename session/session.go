@@ -45,14 +45,10 @@ type Session struct {
 	queue     *queue
 	pace      pace
 	runBufs   *runBuffers
-	slots     slots
-	conns     gate // connections
-	dials     gate // outgoing connections being made
-	incoming  gate // incoming handshakes
-	checks    turns
-	counters  counters
-	bans      bans
-	closing   atomic.Bool
+	caps
+	counters counters
+	bans     bans
+	closing  atomic.Bool
 }
 
 // Open starts a session: it takes the lock of the state directory, listens,
@@ -81,11 +77,7 @@ func Open(cfg Config) (*Session, error) {
 		key:      rng.Uint32(),
 		hub:      newHub(),
 		runBufs:  &runBuffers{},
-		slots:    slots{max: cfg.UploadSlots},
-		conns:    gate{max: int64(cfg.MaxPeers)},
-		dials:    gate{max: int64(cfg.MaxHalfOpen)},
-		incoming: gate{max: int64(cfg.MaxIncoming)},
-		checks:   make(turns, cfg.ActiveChecks),
+		caps:     newCaps(cfg),
 	}
 	s.reg.init()
 	s.persist = newPersister(s)

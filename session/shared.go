@@ -47,10 +47,10 @@ func (s *Session) sharing(e *entry, m *metainfo.Metainfo, prio []Priority) *shar
 	return nil
 }
 
-// clash is an error if the torrent lacks pieces and would write to another's
-// file to get them. It may run outside the loop.
-func (t *torrent) clash() error {
-	if shared := t.s.sharing(t.e, t.meta, t.disk.prio); shared != nil {
+// clash is an error if a torrent with these priorities, which lacks pieces,
+// would write to another's file to get them. It may run outside the loop.
+func (t *torrent) clash(prio []Priority) error {
+	if shared := t.s.sharing(t.e, t.meta, prio); shared != nil {
 		return shared
 	}
 	return nil

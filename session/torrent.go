@@ -48,7 +48,6 @@ type deadlines struct {
 	lastSec time.Time // the tick before
 	idleAt  time.Time // since when there was nothing to do; zero while there is
 	dialAt  time.Time // when the address book has an address again
-	begun   time.Time // when the loop started
 	starved bool      // requests wait for block memory
 	lonely  bool      // the trackers were told that we need peers
 }

@@ -154,7 +154,7 @@ func (w *writer) send(ctl []byte, r run) error {
 			at += size
 		}
 	}
-	n, err := w.w.Flush(time.Now().Add(writeTimeout))
+	_, err := w.w.Flush(time.Now().Add(writeTimeout))
 	payload := int64(r.total)
 	if err != nil {
 		payload = 0
@@ -163,7 +163,6 @@ func (w *writer) send(ctl []byte, r run) error {
 	if r.total > 0 {
 		w.p.wire.landed.Add(int64(r.cost()))
 	}
-	w.p.wire.overhead.Add(n - payload)
 	return err
 }
 
