@@ -129,3 +129,17 @@ func trackerOf(t *testing.T, s *Session, c content, url string) Tracker {
 	t.Fatalf("no tracker %s in %+v", url, list)
 	return Tracker{}
 }
+
+// settledTracker is trackerOf once no announce to it is under way: completion
+// announces at once, so a tracker that works may be in the middle of the next.
+func settledTracker(t *testing.T, s *Session, c content, url string) Tracker {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		v := trackerOf(t, s, c, url)
+		if v.Status != "announcing" || time.Now().After(deadline) {
+			return v
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

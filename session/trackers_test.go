@@ -48,7 +48,7 @@ func TestTierFailover(t *testing.T) {
 		t.Errorf("the torrent shows an error: %q", v.Error)
 	}
 	for tier, b := range all {
-		got := trackerOf(t, leech, c, b.url)
+		got := settledTracker(t, leech, c, b.url)
 		if got.Status != "failed" || got.Failures == 0 || got.Tier != tier || !strings.Contains(got.Error, b.reason) {
 			t.Errorf("tracker %d, want a reason with %q: %+v", tier, b.reason, got)
 		}
@@ -56,7 +56,7 @@ func TestTierFailover(t *testing.T) {
 			t.Errorf("tracker %d is not tried again: %s", tier, got.Next)
 		}
 	}
-	if got := trackerOf(t, leech, c, working); got.Status != "working" || got.Error != "" || got.Announces == 0 {
+	if got := settledTracker(t, leech, c, working); got.Status != "working" || got.Error != "" || got.Announces == 0 {
 		t.Errorf("the one that works: %+v", got)
 	}
 	if n := len(around.all()); n > 2*6 { // two sessions, one family, the request and five redirects
