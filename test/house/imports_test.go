@@ -83,6 +83,7 @@ const pure = "it is pure: decisions and codecs come without a network, a disk or
 var table = map[string]layer{
 	"metainfo":         {nil, "it is what everything else talks about, so it knows nobody"},
 	"piece":            {nil, pure},
+	"piece/sha1x":      {nil, pure},
 	"choker":           {nil, pure},
 	"peerwire":         {[]string{"piece", "metainfo"}, "it turns bytes into messages and knows neither torrents nor policy"},
 	"peerwire/mse":     {nil, "it is an encrypted net.Conn and nothing else"},
@@ -96,7 +97,7 @@ var table = map[string]layer{
 	"dht/lookup":       {[]string{"dht/krpc"}, pure},
 	"dht/store":        {[]string{"dht/krpc"}, pure},
 	"dht/world":        {[]string{"dht", "dht/krpc", "dht/table", "dht/lookup", "dht/store"}, "it is a simulated network for tests"},
-	"storage":          {[]string{"piece", "metainfo"}, "it moves blocks to and from files; what they are for is the session's business"},
+	"storage":          {[]string{"piece", "piece/sha1x", "metainfo"}, "it moves blocks to and from files; what they are for is the session's business"},
 	"storage/resume":   {[]string{"piece", "metainfo"}, "it remembers; it must not be able to touch the data that it speaks of"},
 	"session/addrbook": {[]string{"piece", "metainfo"}, pure},
 	"session/shaper":   {[]string{"piece", "metainfo"}, pure},
@@ -116,6 +117,7 @@ var table = map[string]layer{
 // has no row may use what go.mod holds.
 var outside = map[string]layer{
 	"piece":            {nil, pure},
+	"piece/sha1x":      {nil, pure},
 	"choker":           {nil, pure},
 	"api/client":       {nil, "programs of other people import it, so it needs the standard library only"},
 	"session/addrbook": {[]string{"golang.org/x/time/rate"}, pure},

@@ -1,0 +1,211 @@
+#include "textflag.h"
+
+// SHA-1 (FIPS 180-4, section 6.1.2) of 16 messages side by side: lane i of
+// each register belongs to message i.
+
+// The bytes of each 32-bit word turned round, for 16 bytes.
+DATA swap<>+0(SB)/8, $0x0405060700010203
+DATA swap<>+8(SB)/8, $0x0c0d0e0f08090a0b
+GLOBL swap<>(SB), RODATA|NOPTR, $16
+
+DATA keys<>+0(SB)/4, $0x5a827999
+DATA keys<>+4(SB)/4, $0x6ed9eba1
+DATA keys<>+8(SB)/4, $0x8f1bbcdc
+DATA keys<>+12(SB)/4, $0xca62c1d6
+GLOBL keys<>(SB), RODATA|NOPTR, $16
+
+// One row of 64 bytes of message i, big-endian words made native.
+#define LOAD(i, z) \
+	MOVQ (i*8)(SI), AX; \
+	VMOVDQU32 (AX)(DX*1), z; \
+	VPSHUFB Z31, z, z
+
+// Four rows: words 4L+k of the four messages come to 128-bit part L of register k.
+#define FOUR(r0, r1, r2, r3) \
+	VPUNPCKLDQ r1, r0, Z16; \
+	VPUNPCKHDQ r1, r0, Z17; \
+	VPUNPCKLDQ r3, r2, Z18; \
+	VPUNPCKHDQ r3, r2, Z19; \
+	VPUNPCKLQDQ Z18, Z16, r0; \
+	VPUNPCKHQDQ Z18, Z16, r1; \
+	VPUNPCKLQDQ Z19, Z17, r2; \
+	VPUNPCKHQDQ Z19, Z17, r3
+
+// The same on 128-bit parts: word 4L+k of all messages comes to register L.
+#define PARTS(r0, r1, r2, r3) \
+	VSHUFI32X4 $0x88, r1, r0, Z16; \
+	VSHUFI32X4 $0xdd, r1, r0, Z17; \
+	VSHUFI32X4 $0x88, r3, r2, Z18; \
+	VSHUFI32X4 $0xdd, r3, r2, Z19; \
+	VSHUFI32X4 $0x88, Z18, Z16, r0; \
+	VSHUFI32X4 $0x88, Z19, Z17, r1; \
+	VSHUFI32X4 $0xdd, Z18, Z16, r2; \
+	VSHUFI32X4 $0xdd, Z19, Z17, r3
+
+// What f is, as the table of a three-input function: choose, parity, majority.
+#define CH $0xca
+#define PAR $0x96
+#define MAJ $0xe8
+
+// One step: e += f(b, c, d) + K + w + (a <<< 5), b <<<= 30. K is in Z25.
+#define STEP(f, a, b, c, d, e, w) \
+	VMOVDQA32 b, Z26; \
+	VPTERNLOGD f, d, c, Z26; \
+	VPADDD w, Z25, Z27; \
+	VPADDD Z27, e, e; \
+	VPROLD $5, a, Z28; \
+	VPADDD Z26, e, e; \
+	VPROLD $30, b, b; \
+	VPADDD Z28, e, e
+
+// The next word of the schedule in place of the one 16 steps before (w0), from
+// those 14, 8 and 3 steps before; then a step with it.
+#define NEXT(f, a, b, c, d, e, w0, w2, w8, w13) \
+	VPTERNLOGD $0x96, w8, w13, w0; \
+	VPXORD w2, w0, w0; \
+	VPROLD $1, w0, w0; \
+	STEP(f, a, b, c, d, e, w0)
+
+// func block16(state *[5][16]uint32, data *[16]unsafe.Pointer, chunks int)
+// Requires: AVX512F, AVX512BW
+TEXT ·block16(SB), NOSPLIT, $0-24
+	MOVQ state+0(FP), DI
+	MOVQ data+8(FP), SI
+	MOVQ chunks+16(FP), CX
+	XORQ DX, DX
+	VBROADCASTI32X4 swap<>(SB), Z31
+
+chunk:
+	LOAD(0, Z0)
+	LOAD(1, Z1)
+	LOAD(2, Z2)
+	LOAD(3, Z3)
+	LOAD(4, Z4)
+	LOAD(5, Z5)
+	LOAD(6, Z6)
+	LOAD(7, Z7)
+	LOAD(8, Z8)
+	LOAD(9, Z9)
+	LOAD(10, Z10)
+	LOAD(11, Z11)
+	LOAD(12, Z12)
+	LOAD(13, Z13)
+	LOAD(14, Z14)
+	LOAD(15, Z15)
+	FOUR(Z0, Z1, Z2, Z3)
+	FOUR(Z4, Z5, Z6, Z7)
+	FOUR(Z8, Z9, Z10, Z11)
+	FOUR(Z12, Z13, Z14, Z15)
+	PARTS(Z0, Z4, Z8, Z12)
+	PARTS(Z1, Z5, Z9, Z13)
+	PARTS(Z2, Z6, Z10, Z14)
+	PARTS(Z3, Z7, Z11, Z15)
+	VMOVDQU32 0(DI), Z20
+	VMOVDQU32 64(DI), Z21
+	VMOVDQU32 128(DI), Z22
+	VMOVDQU32 192(DI), Z23
+	VMOVDQU32 256(DI), Z24
+
+	VPBROADCASTD keys<>+0(SB), Z25
+	STEP(CH, Z20, Z21, Z22, Z23, Z24, Z0)
+	STEP(CH, Z24, Z20, Z21, Z22, Z23, Z1)
+	STEP(CH, Z23, Z24, Z20, Z21, Z22, Z2)
+	STEP(CH, Z22, Z23, Z24, Z20, Z21, Z3)
+	STEP(CH, Z21, Z22, Z23, Z24, Z20, Z4)
+	STEP(CH, Z20, Z21, Z22, Z23, Z24, Z5)
+	STEP(CH, Z24, Z20, Z21, Z22, Z23, Z6)
+	STEP(CH, Z23, Z24, Z20, Z21, Z22, Z7)
+	STEP(CH, Z22, Z23, Z24, Z20, Z21, Z8)
+	STEP(CH, Z21, Z22, Z23, Z24, Z20, Z9)
+	STEP(CH, Z20, Z21, Z22, Z23, Z24, Z10)
+	STEP(CH, Z24, Z20, Z21, Z22, Z23, Z11)
+	STEP(CH, Z23, Z24, Z20, Z21, Z22, Z12)
+	STEP(CH, Z22, Z23, Z24, Z20, Z21, Z13)
+	STEP(CH, Z21, Z22, Z23, Z24, Z20, Z14)
+	STEP(CH, Z20, Z21, Z22, Z23, Z24, Z15)
+	NEXT(CH, Z24, Z20, Z21, Z22, Z23, Z0, Z2, Z8, Z13)
+	NEXT(CH, Z23, Z24, Z20, Z21, Z22, Z1, Z3, Z9, Z14)
+	NEXT(CH, Z22, Z23, Z24, Z20, Z21, Z2, Z4, Z10, Z15)
+	NEXT(CH, Z21, Z22, Z23, Z24, Z20, Z3, Z5, Z11, Z0)
+
+	VPBROADCASTD keys<>+4(SB), Z25
+	NEXT(PAR, Z20, Z21, Z22, Z23, Z24, Z4, Z6, Z12, Z1)
+	NEXT(PAR, Z24, Z20, Z21, Z22, Z23, Z5, Z7, Z13, Z2)
+	NEXT(PAR, Z23, Z24, Z20, Z21, Z22, Z6, Z8, Z14, Z3)
+	NEXT(PAR, Z22, Z23, Z24, Z20, Z21, Z7, Z9, Z15, Z4)
+	NEXT(PAR, Z21, Z22, Z23, Z24, Z20, Z8, Z10, Z0, Z5)
+	NEXT(PAR, Z20, Z21, Z22, Z23, Z24, Z9, Z11, Z1, Z6)
+	NEXT(PAR, Z24, Z20, Z21, Z22, Z23, Z10, Z12, Z2, Z7)
+	NEXT(PAR, Z23, Z24, Z20, Z21, Z22, Z11, Z13, Z3, Z8)
+	NEXT(PAR, Z22, Z23, Z24, Z20, Z21, Z12, Z14, Z4, Z9)
+	NEXT(PAR, Z21, Z22, Z23, Z24, Z20, Z13, Z15, Z5, Z10)
+	NEXT(PAR, Z20, Z21, Z22, Z23, Z24, Z14, Z0, Z6, Z11)
+	NEXT(PAR, Z24, Z20, Z21, Z22, Z23, Z15, Z1, Z7, Z12)
+	NEXT(PAR, Z23, Z24, Z20, Z21, Z22, Z0, Z2, Z8, Z13)
+	NEXT(PAR, Z22, Z23, Z24, Z20, Z21, Z1, Z3, Z9, Z14)
+	NEXT(PAR, Z21, Z22, Z23, Z24, Z20, Z2, Z4, Z10, Z15)
+	NEXT(PAR, Z20, Z21, Z22, Z23, Z24, Z3, Z5, Z11, Z0)
+	NEXT(PAR, Z24, Z20, Z21, Z22, Z23, Z4, Z6, Z12, Z1)
+	NEXT(PAR, Z23, Z24, Z20, Z21, Z22, Z5, Z7, Z13, Z2)
+	NEXT(PAR, Z22, Z23, Z24, Z20, Z21, Z6, Z8, Z14, Z3)
+	NEXT(PAR, Z21, Z22, Z23, Z24, Z20, Z7, Z9, Z15, Z4)
+
+	VPBROADCASTD keys<>+8(SB), Z25
+	NEXT(MAJ, Z20, Z21, Z22, Z23, Z24, Z8, Z10, Z0, Z5)
+	NEXT(MAJ, Z24, Z20, Z21, Z22, Z23, Z9, Z11, Z1, Z6)
+	NEXT(MAJ, Z23, Z24, Z20, Z21, Z22, Z10, Z12, Z2, Z7)
+	NEXT(MAJ, Z22, Z23, Z24, Z20, Z21, Z11, Z13, Z3, Z8)
+	NEXT(MAJ, Z21, Z22, Z23, Z24, Z20, Z12, Z14, Z4, Z9)
+	NEXT(MAJ, Z20, Z21, Z22, Z23, Z24, Z13, Z15, Z5, Z10)
+	NEXT(MAJ, Z24, Z20, Z21, Z22, Z23, Z14, Z0, Z6, Z11)
+	NEXT(MAJ, Z23, Z24, Z20, Z21, Z22, Z15, Z1, Z7, Z12)
+	NEXT(MAJ, Z22, Z23, Z24, Z20, Z21, Z0, Z2, Z8, Z13)
+	NEXT(MAJ, Z21, Z22, Z23, Z24, Z20, Z1, Z3, Z9, Z14)
+	NEXT(MAJ, Z20, Z21, Z22, Z23, Z24, Z2, Z4, Z10, Z15)
+	NEXT(MAJ, Z24, Z20, Z21, Z22, Z23, Z3, Z5, Z11, Z0)
+	NEXT(MAJ, Z23, Z24, Z20, Z21, Z22, Z4, Z6, Z12, Z1)
+	NEXT(MAJ, Z22, Z23, Z24, Z20, Z21, Z5, Z7, Z13, Z2)
+	NEXT(MAJ, Z21, Z22, Z23, Z24, Z20, Z6, Z8, Z14, Z3)
+	NEXT(MAJ, Z20, Z21, Z22, Z23, Z24, Z7, Z9, Z15, Z4)
+	NEXT(MAJ, Z24, Z20, Z21, Z22, Z23, Z8, Z10, Z0, Z5)
+	NEXT(MAJ, Z23, Z24, Z20, Z21, Z22, Z9, Z11, Z1, Z6)
+	NEXT(MAJ, Z22, Z23, Z24, Z20, Z21, Z10, Z12, Z2, Z7)
+	NEXT(MAJ, Z21, Z22, Z23, Z24, Z20, Z11, Z13, Z3, Z8)
+
+	VPBROADCASTD keys<>+12(SB), Z25
+	NEXT(PAR, Z20, Z21, Z22, Z23, Z24, Z12, Z14, Z4, Z9)
+	NEXT(PAR, Z24, Z20, Z21, Z22, Z23, Z13, Z15, Z5, Z10)
+	NEXT(PAR, Z23, Z24, Z20, Z21, Z22, Z14, Z0, Z6, Z11)
+	NEXT(PAR, Z22, Z23, Z24, Z20, Z21, Z15, Z1, Z7, Z12)
+	NEXT(PAR, Z21, Z22, Z23, Z24, Z20, Z0, Z2, Z8, Z13)
+	NEXT(PAR, Z20, Z21, Z22, Z23, Z24, Z1, Z3, Z9, Z14)
+	NEXT(PAR, Z24, Z20, Z21, Z22, Z23, Z2, Z4, Z10, Z15)
+	NEXT(PAR, Z23, Z24, Z20, Z21, Z22, Z3, Z5, Z11, Z0)
+	NEXT(PAR, Z22, Z23, Z24, Z20, Z21, Z4, Z6, Z12, Z1)
+	NEXT(PAR, Z21, Z22, Z23, Z24, Z20, Z5, Z7, Z13, Z2)
+	NEXT(PAR, Z20, Z21, Z22, Z23, Z24, Z6, Z8, Z14, Z3)
+	NEXT(PAR, Z24, Z20, Z21, Z22, Z23, Z7, Z9, Z15, Z4)
+	NEXT(PAR, Z23, Z24, Z20, Z21, Z22, Z8, Z10, Z0, Z5)
+	NEXT(PAR, Z22, Z23, Z24, Z20, Z21, Z9, Z11, Z1, Z6)
+	NEXT(PAR, Z21, Z22, Z23, Z24, Z20, Z10, Z12, Z2, Z7)
+	NEXT(PAR, Z20, Z21, Z22, Z23, Z24, Z11, Z13, Z3, Z8)
+	NEXT(PAR, Z24, Z20, Z21, Z22, Z23, Z12, Z14, Z4, Z9)
+	NEXT(PAR, Z23, Z24, Z20, Z21, Z22, Z13, Z15, Z5, Z10)
+	NEXT(PAR, Z22, Z23, Z24, Z20, Z21, Z14, Z0, Z6, Z11)
+	NEXT(PAR, Z21, Z22, Z23, Z24, Z20, Z15, Z1, Z7, Z12)
+
+	VPADDD 0(DI), Z20, Z20
+	VMOVDQU32 Z20, 0(DI)
+	VPADDD 64(DI), Z21, Z21
+	VMOVDQU32 Z21, 64(DI)
+	VPADDD 128(DI), Z22, Z22
+	VMOVDQU32 Z22, 128(DI)
+	VPADDD 192(DI), Z23, Z23
+	VMOVDQU32 Z23, 192(DI)
+	VPADDD 256(DI), Z24, Z24
+	VMOVDQU32 Z24, 256(DI)
+	ADDQ $64, DX
+	DECQ CX
+	JNZ chunk
+	VZEROUPPER
+	RET
