@@ -117,7 +117,7 @@ var table = map[string]layer{
 // has no row may use what go.mod holds.
 var outside = map[string]layer{
 	"piece":            {nil, pure},
-	"piece/sha1x":      {nil, pure},
+	"piece/sha1x":      {[]string{"golang.org/x/sys/cpu"}, pure},
 	"choker":           {nil, pure},
 	"api/client":       {nil, "programs of other people import it, so it needs the standard library only"},
 	"session/addrbook": {[]string{"golang.org/x/time/rate"}, pure},
