@@ -16,7 +16,7 @@ type Config struct {
 	Workers      int          // goroutines that hash and write, and that verify; 0 means GOMAXPROCS
 	MaxOpenFiles int          // open files kept at most, in all torrents; 0 means 256
 	Memory       int64        // bytes for requests outstanding plus blocks in memory; 0 means 32 MiB
-	RunBytes     int          // bytes of a piece that are gathered before they are written; 0 means 256 KiB
+	RunBytes     int          // bytes of a piece that are gathered before they are written; 0 means 1 MiB
 	Log          *slog.Logger // nil means no log
 }
 
@@ -31,7 +31,7 @@ func (c Config) withDefaults() Config {
 		c.Memory = 32 << 20
 	}
 	if c.RunBytes <= 0 {
-		c.RunBytes = 256 << 10
+		c.RunBytes = 1 << 20
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -46,7 +46,7 @@ type Store struct {
 	pool    pool
 	handles handles
 	queue   queue
-	tokens  chan []byte // one per Verify worker; carries its read buffer
+	tokens  chan *checker // one per Verify worker; carries its memory
 	fault   func(op, path string) error
 
 	idle janitor
@@ -62,7 +62,7 @@ func New(cfg Config) *Store {
 	s.pool.init(cfg.Memory, s.busy)
 	s.handles.init(cfg.MaxOpenFiles)
 	s.queue.init(cfg.RunBytes, s.pool.capacity, cfg.Workers, func() { s.wg.Go(s.work) })
-	s.tokens = make(chan []byte, cfg.Workers)
+	s.tokens = make(chan *checker, cfg.Workers)
 	for range cfg.Workers {
 		s.tokens <- nil
 	}

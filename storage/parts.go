@@ -225,7 +225,7 @@ func (t *Torrent) merge(file int, held []span) error {
 	}
 	defer t.release(dst)
 	base := t.info.Files[file].Offset
-	buf := make([]byte, min(t.geo.PieceLength(), verifyBuffer))
+	buf := make([]byte, min(t.geo.PieceLength(), readBuffer))
 	for _, r := range held {
 		if fi, err := dst.f.Stat(); err == nil && fi.Size() > r.off-base && hasData(dst.f, r.off-base, r.off-base+r.n) {
 			better, err := t.partsBetter(h, r, buf)

@@ -1,11 +1,10 @@
 package storage
 
 import (
-	"crypto/sha1"
-	"hash"
 	"sync"
 
 	"btd/piece"
+	"btd/piece/sha1x"
 )
 
 // What a block of a piece under construction is.
@@ -25,8 +24,8 @@ const (
 	workActive        // with a worker
 )
 
-// work is a piece under construction. It is guarded by queue.mu, except hash,
-// which belongs to the worker that has the piece.
+// work is a piece under construction. It is guarded by queue.mu, except
+// stream, which belongs to the worker that has the piece.
 type work struct {
 	t     *Torrent
 	piece piece.Index
@@ -41,7 +40,7 @@ type work struct {
 	flush    bool   // write what is held, even if it leaves gaps
 	gen      uint32 // grows when the blocks are abandoned
 
-	hash       hash.Hash
+	stream     sha1x.Stream
 	next, prev *work // in the queue (next only) or among the parked
 }
 
@@ -70,6 +69,7 @@ type queue struct {
 	queued  int
 	waiting int // workers without work
 	started int
+	hashing bool   // a worker hashes
 	start   func() // starts a worker
 	workers int    // how many may be started
 	closed  bool
@@ -229,7 +229,7 @@ func (t *Torrent) newWork(i piece.Index) *work {
 		t.work.spare = t.work.spare[:k-1]
 	} else {
 		full := t.geo.Blocks(0) // no piece has more
-		w = &work{t: t, bufs: make([]*piece.Buffer, full), state: make([]uint8, full), hash: sha1.New()}
+		w = &work{t: t, bufs: make([]*piece.Buffer, full), state: make([]uint8, full)}
 	}
 	w.piece, w.bufs, w.state = i, w.bufs[:n], w.state[:n]
 	w.clear()

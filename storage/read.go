@@ -212,3 +212,21 @@ func (t *Torrent) readable(off, n int64) error {
 		}
 	}
 }
+
+// prefetch asks for content [off, off+n) to be read ahead where the system can.
+func (t *Torrent) prefetch(off, n int64) {
+	t.layout.RLock()
+	defer t.layout.RUnlock()
+	c := t.cursor(off, n)
+	for s, err := c.next(); err == nil && s.n > 0; s, err = c.next() {
+		if s.file == padFile {
+			continue
+		}
+		h, err := t.acquire(s.file, false)
+		if err != nil {
+			return // whoever reads will say so
+		}
+		prefetch(h.f, s.off, s.n)
+		t.release(h)
+	}
+}

@@ -162,3 +162,9 @@ func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
 func isBroken(err error) bool { return errors.Is(err, syscall.EIO) }
 
 func isTooBig(err error) bool { return errors.Is(err, syscall.EFBIG) }
+
+// prefetch starts reading f's [off, off+n) into the page cache. Whether it can
+// is the system's business.
+func prefetch(f *os.File, off, n int64) {
+	_ = unix.Fadvise(int(f.Fd()), off, n, unix.FADV_WILLNEED)
+}

@@ -4,17 +4,11 @@ import (
 	"context"
 	"crypto/sha1"
 	"errors"
-	"hash"
 	"io"
 	"sync"
 
 	"btd/piece"
 )
-
-// verifyBuffer is how much a Verify worker reads at once, bytes: small enough
-// to be hashed out of the processor's cache. From memory-backed files, 1 MiB
-// costs 0.87 CPU seconds per GiB and 256 KiB 0.75; on disk they are equal.
-const verifyBuffer = 256 << 10
 
 // Verify hashes the pieces of want (nil means all) that are on disk and calls
 // each for every one of them, one call at a time, in no certain order. Pieces
@@ -84,9 +78,10 @@ type verification struct {
 	each   func(piece.Index, bool)
 }
 
-// take is the next group of pieces [from, to): one, or as many neighbours as
-// fit into the buffer.
-func (v *verification) take() (from, to piece.Index) {
+// take is the next group of pieces [from, to) for c: neighbours that fit into
+// its memory, or long ones that are hashed side by side. The last of the long
+// ones are divided among the workers.
+func (v *verification) take(c *checker) (from, to piece.Index) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	end := piece.Index(v.t.geo.Pieces())
@@ -94,9 +89,14 @@ func (v *verification) take() (from, to piece.Index) {
 		v.next++
 	}
 	from = v.next
+	side := min(len(c.checks), (int(end-from)+v.t.s.cfg.Workers-1)/v.t.s.cfg.Workers)
+	most := int64(len(c.buf))
+	if length := v.t.geo.PieceLength(); length > most/int64(len(c.checks)) {
+		most = min(int64(side)*length, maxSpread)
+	}
 	for n := int64(0); v.next < end && (v.want == nil || v.want.Has(v.next)); v.next++ {
 		n += v.t.geo.Length(v.next)
-		if v.next > from && n > verifyBuffer {
+		if v.next > from && n > most {
 			break
 		}
 	}
@@ -104,104 +104,35 @@ func (v *verification) take() (from, to piece.Index) {
 }
 
 func (v *verification) run(ctx context.Context) error {
-	h := sha1.New()
 	for {
-		var buf []byte
+		var c *checker
 		select {
-		case buf = <-v.t.s.tokens:
+		case c = <-v.t.s.tokens:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if buf == nil {
-			buf = make([]byte, verifyBuffer)
+		if c == nil {
+			c = newChecker()
 			v.t.s.busy()
 		}
-		from, to := v.take()
+		from, to := v.take(c)
 		var err error
 		if from < to {
-			err = v.group(ctx, h, buf, from, to)
+			err = v.group(ctx, c, from, to)
 		}
-		v.t.s.tokens <- buf
+		v.t.s.tokens <- c
 		if err != nil || from == to {
 			return err
 		}
 	}
 }
 
-// group checks pieces [from, to).
-func (v *verification) group(ctx context.Context, h hash.Hash, buf []byte, from, to piece.Index) error {
-	t := v.t
-	off := t.geo.Offset(from)
-	n := t.geo.Offset(to-1) + t.geo.Length(to-1) - off
-	data, err := t.hasData(off, n)
-	if err != nil {
-		return err
-	}
-	if !data {
-		return v.holes(ctx, h, from, to)
-	}
-	if to-from == 1 {
-		ok, err := v.piece(ctx, h, buf, off, n, t.info.Sum(int(from)))
-		if err == nil {
-			v.tell(from, ok)
-		}
-		return err
-	}
-	if err := v.check(ctx); err != nil {
-		return err
-	}
-	switch err := t.readAt(buf[:n], off); {
-	case err == nil:
-	case short(err) && !t.gone(err):
-		return v.single(ctx, h, buf, from, to)
-	default:
-		return err
-	}
-	for i := from; i < to; i++ {
-		at := t.geo.Offset(i) - off
-		v.tell(i, sha1.Sum(buf[at:at+t.geo.Length(i)]) == t.info.Sum(int(i)))
-	}
-	return nil
-}
-
-// single checks pieces one by one, where some of them can't be read.
-func (v *verification) single(ctx context.Context, h hash.Hash, buf []byte, from, to piece.Index) error {
-	for i := from; i < to; i++ {
-		ok, err := v.piece(ctx, h, buf, v.t.geo.Offset(i), v.t.geo.Length(i), v.t.info.Sum(int(i)))
-		if err != nil {
-			return err
-		}
-		v.tell(i, ok)
-	}
-	return nil
-}
-
-// piece hashes content [off, off+n).
-func (v *verification) piece(ctx context.Context, h hash.Hash, buf []byte, off, n int64, want [20]byte) (bool, error) {
-	h.Reset()
-	for n > 0 {
-		if err := v.check(ctx); err != nil {
-			return false, err
-		}
-		p := buf[:min(n, int64(len(buf)))]
-		if err := v.t.readAt(p, off); err != nil {
-			if short(err) && !v.t.gone(err) {
-				return false, nil
-			}
-			return false, err
-		}
-		h.Write(p)
-		off, n = off+int64(len(p)), n-int64(len(p))
-	}
-	return [20]byte(h.Sum(buf[:0])) == want, nil
-}
-
 // holes tells of pieces that are not there at all. One that is all zeros by
 // its hash is right if its files are long enough.
-func (v *verification) holes(ctx context.Context, h hash.Hash, from, to piece.Index) error {
+func (v *verification) holes(ctx context.Context, from, to piece.Index) error {
 	for i := from; i < to; i++ {
 		ok := false
-		if n := v.t.geo.Length(i); v.zeroSum(h, n) == v.t.info.Sum(int(i)) {
+		if n := v.t.geo.Length(i); v.zeroSum(n) == v.t.info.Sum(int(i)) {
 			err := v.t.readable(v.t.geo.Offset(i), n)
 			if err != nil && (!short(err) || v.t.gone(err)) {
 				return err
@@ -216,12 +147,12 @@ func (v *verification) holes(ctx context.Context, h hash.Hash, from, to piece.In
 	return nil
 }
 
-func (v *verification) zeroSum(h hash.Hash, n int64) [20]byte {
+func (v *verification) zeroSum(n int64) [20]byte {
 	v.zeroMu.Lock()
 	defer v.zeroMu.Unlock()
 	sum, ok := v.zeros[n]
 	if !ok {
-		h.Reset()
+		h := sha1.New()
 		for left := n; left > 0; left -= int64(len(zeros)) {
 			h.Write(zeros[:min(left, int64(len(zeros)))])
 		}

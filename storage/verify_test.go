@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"btd/piece"
+	"btd/piece/sha1x"
 )
 
 func TestVerifyHoles(t *testing.T) {
@@ -35,7 +36,7 @@ func TestVerifyHoles(t *testing.T) {
 		t.Errorf("verify found %d pieces, want 40 alone", have.Count())
 	}
 	if runtime.GOOS == "linux" {
-		if most := 1 << 20 / verifyBuffer; reads > most {
+		if most := 1 << 20 / stripe; reads > most {
 			t.Errorf("%d reads, want %d at most: holes are not read", reads, most)
 		}
 		if r.tor.HasData(39) || !r.tor.HasData(40) {
@@ -90,7 +91,7 @@ func TestVerifyOnlyWhatIsAsked(t *testing.T) {
 
 func TestVerifyStopsAtOnce(t *testing.T) {
 	x := makeFixture(t, 64<<10, file{path: "a", length: 16 << 20})
-	r := newRig(t, x, Config{}, Options{})
+	r := newRig(t, x, Config{Workers: 2}, Options{})
 	r.writeAll()
 	r.wantAll()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -100,7 +101,7 @@ func TestVerifyStopsAtOnce(t *testing.T) {
 			cancel()
 		}
 	})
-	if !errors.Is(err, context.Canceled) || told > 20 {
+	if !errors.Is(err, context.Canceled) || told > 4*sha1x.MaxLanes {
 		t.Errorf("error %v after %d pieces, want it cancelled soon after 5", err, told)
 	}
 	if err := r.tor.Verify(ctx, nil, func(piece.Index, bool) { t.Error("told after cancel") }); !errors.Is(err, context.Canceled) {

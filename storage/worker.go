@@ -1,9 +1,8 @@
 package storage
 
 import (
-	"crypto/sha1"
-
 	"btd/piece"
+	"btd/piece/sha1x"
 )
 
 // maxRun is how many blocks a worker takes at once.
@@ -11,11 +10,12 @@ const maxRun = 64
 
 // worker is the memory of one write worker.
 type worker struct {
-	s    *Store
-	bufs []*piece.Buffer // blocks of the job
-	vec  vector
-	sum  [sha1.Size]byte
-	read []byte // for what is read back
+	s      *Store
+	jobs   []job // of the batch; their number is that of the lanes
+	parts  []sha1x.Part
+	hasher sha1x.Hasher
+	vec    vector
+	read   []byte // for what is read back
 }
 
 // What a worker does to blocks [from, from+n) of a piece.
@@ -27,58 +27,136 @@ const (
 )
 
 type job struct {
+	w      *work
 	kind   int
 	from   int
 	n      int
-	hash   bool // they follow the prefix
-	last   bool // and end the piece
-	fresh  bool // nothing of the piece was hashed before
+	bufs   []*piece.Buffer // the blocks to write
+	data   [][]byte        // the same, to hash
+	hash   bool            // they follow the prefix
+	last   bool            // and end the piece
+	fresh  bool            // nothing of the piece was hashed before
 	gen    uint32
 	result Result
 	final  bool // result counts
 }
 
 // work is one worker: it takes pieces from the queue until the Store closes.
+// Those that wait are taken together, since hashing many takes little more
+// time than hashing one. So that they gather, only one worker hashes at a time
+// unless there is enough for two.
 func (s *Store) work() {
-	k := &worker{s: s}
+	k := &worker{s: s, jobs: make([]job, sha1x.Lanes())}
 	q := &s.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
-		w := q.pop()
-		if w == nil {
-			if q.closed {
-				return
-			}
-			q.waiting++
-			q.work.Wait()
-			q.waiting--
+		n := 0
+		if !q.hashing || q.queued >= len(k.jobs) {
+			n = q.popAll(k.jobs)
+		}
+		if n > 0 {
+			k.batch(k.jobs[:n])
 			continue
 		}
-		w.where = workActive
-		k.step(w)
+		if q.closed && q.first == nil {
+			return
+		}
+		q.waiting++
+		q.work.Wait()
+		q.waiting--
 	}
 }
 
-// step does one job of w. It is called and returns with queue.mu held.
-func (k *worker) step(w *work) {
+// popAll takes pieces from the queue, one for each of jobs, and tells how many
+// there were.
+func (q *queue) popAll(jobs []job) int {
+	for i := range jobs {
+		w := q.pop()
+		if w == nil {
+			return i
+		}
+		w.where = workActive
+		jobs[i].w = w
+	}
+	return len(jobs)
+}
+
+// batch does one job of each piece in jobs. It is called and returns with
+// queue.mu held.
+func (k *worker) batch(jobs []job) {
+	q := &k.s.queue
+	work := false
+	for i := range jobs {
+		q.take(&jobs[i])
+		work = work || jobs[i].kind != jobNone
+	}
+	if work {
+		q.hashing = true
+		q.mu.Unlock()
+		k.hash(jobs)
+		q.mu.Lock()
+		q.hashing = false
+		if q.first != nil {
+			q.work.Signal()
+		}
+	}
+	for i := range jobs {
+		k.step(&jobs[i])
+	}
+}
+
+// hash adds the blocks of all jobs to the hashes of their pieces.
+func (k *worker) hash(jobs []job) {
+	for i := range jobs {
+		j := &jobs[i]
+		if j.kind != jobNone && j.fresh {
+			j.w.stream.Reset()
+		}
+		if j.kind != jobWrite {
+			continue
+		}
+		t := j.w.t
+		off, n := j.content()
+		if t.pads {
+			t.zeroPads(j.bufs, off, n)
+		}
+		if !j.hash {
+			continue
+		}
+		for _, b := range j.bufs {
+			j.data = append(j.data, b[:min(n, piece.BlockSize)])
+			n -= piece.BlockSize
+		}
+		k.parts = append(k.parts, sha1x.Part{Stream: &j.w.stream, Data: j.data})
+	}
+	k.hasher.WriteAll(k.parts)
+	clear(k.parts)
+	k.parts = k.parts[:0]
+}
+
+// content is what j is about: n bytes from off on.
+func (j *job) content() (off, n int64) {
+	geo := j.w.t.geo
+	begin := int64(j.from) * piece.BlockSize
+	return geo.Offset(j.w.piece) + begin, min(int64(j.n)*piece.BlockSize, geo.Length(j.w.piece)-begin)
+}
+
+// step does what is left of j after hashing. It is called and returns with
+// queue.mu held.
+func (k *worker) step(j *job) {
+	w := j.w
 	q, t := &k.s.queue, w.t
-	j := q.take(w, k)
 	if j.kind != jobNone {
 		q.mu.Unlock()
-		if j.fresh {
-			w.hash.Reset()
-		}
-		k.do(w, &j)
-		taken := len(k.bufs)
-		k.s.pool.freeAll(k.bufs)
-		clear(k.bufs)
-		k.bufs = k.bufs[:0]
+		k.do(j)
 		k.vec.clear()
+		taken := len(j.bufs)
+		k.s.pool.freeAll(j.bufs)
 		q.mu.Lock()
 		q.held -= taken
 		if j.gen == w.gen {
-			if freed := q.finish(w, &j); freed != nil {
+			if freed := q.finish(w, j); freed != nil {
 				k.s.pool.freeAll(freed)
 			}
 		} else {
@@ -96,11 +174,15 @@ func (k *worker) step(w *work) {
 	if t.work.pending == 0 {
 		q.done.Broadcast()
 	}
+	clear(j.bufs)
+	clear(j.data)
+	*j = job{bufs: j.bufs[:0], data: j.data[:0]}
 }
 
-// take chooses the next job of w and moves its buffers to k.
-func (q *queue) take(w *work, k *worker) job {
-	j := job{gen: w.gen, from: w.prefix, fresh: w.prefix == 0}
+// take chooses the next job of j.w and moves its buffers to j.
+func (q *queue) take(j *job) {
+	w := j.w
+	j.gen, j.from, j.fresh = w.gen, w.prefix, w.prefix == 0
 	if w.prefix < len(w.state) && (w.ready(q.run) || w.flush && w.state[w.prefix] == blockHeld) {
 		switch w.state[w.prefix] {
 		case blockHeld:
@@ -118,21 +200,20 @@ func (q *queue) take(w *work, k *worker) job {
 	}
 	if j.kind == jobNone {
 		w.flush = false
-		return j
+		return
 	}
 	kind := w.state[j.from]
 	for j.n < maxRun && j.from+j.n < len(w.state) && w.state[j.from+j.n] == kind {
 		at := j.from + j.n
 		if kind == blockHeld {
-			k.bufs = append(k.bufs, w.bufs[at])
+			j.bufs = append(j.bufs, w.bufs[at])
 			w.bufs[at], w.state[at] = nil, blockBusy
 		}
 		j.n++
 	}
-	w.held -= len(k.bufs)
+	w.held -= len(j.bufs)
 	j.hash = j.from == w.prefix
 	j.last = j.hash && j.from+j.n == len(w.state)
-	return j
 }
 
 // finish books what a job did. It returns buffers that are not needed.
@@ -176,32 +257,23 @@ func (q *queue) settle(w *work) {
 	}
 }
 
-// do hashes and writes. It fills in the result if there is one.
-func (k *worker) do(w *work, j *job) {
+// do writes, and hashes what is not in memory. It fills in the result if there
+// is one.
+func (k *worker) do(j *job) {
+	w := j.w
 	t := w.t
-	begin := int64(j.from) * piece.BlockSize
-	off := t.geo.Offset(w.piece) + begin
-	n := min(int64(j.n)*piece.BlockSize, t.geo.Length(w.piece)-begin)
+	off, n := j.content()
 	err := t.prepared()
-	if err == nil && j.kind == jobWrite {
-		if t.pads {
-			t.zeroPads(k.bufs, off, n)
-		}
-		if j.hash {
-			left := n
-			for _, b := range k.bufs {
-				w.hash.Write(b[:min(left, piece.BlockSize)])
-				left -= piece.BlockSize
+	if err == nil {
+		switch j.kind {
+		case jobWrite:
+			err = t.writeRun(k, j.bufs, off, n)
+		case jobReread:
+			err = k.reread(w, off, n)
+		case jobZeros:
+			for left := n; left > 0; left -= piece.BlockSize {
+				k.hasher.Write(&w.stream, zeros[:min(left, piece.BlockSize)])
 			}
-		}
-		err = t.writeRun(k, off, n)
-	}
-	if err == nil && j.kind == jobReread {
-		err = k.reread(w, off, n)
-	}
-	if err == nil && j.kind == jobZeros {
-		for left := n; left > 0; left -= piece.BlockSize {
-			w.hash.Write(zeros[:min(left, piece.BlockSize)])
 		}
 	}
 	if err == nil && !j.last {
@@ -213,8 +285,7 @@ func (k *worker) do(w *work, j *job) {
 		t.failed(err)
 		return
 	}
-	sum := w.hash.Sum(k.sum[:0])
-	j.result.OK = string(sum) == string(t.info.Sums[int(w.piece)*sha1.Size:][:sha1.Size])
+	j.result.OK = k.hasher.Sum(&w.stream) == t.info.Sum(int(w.piece))
 	if !j.result.OK {
 		j.result.Blocks, _ = t.blockSums(w.piece)
 	}
@@ -240,8 +311,8 @@ func (t *Torrent) zeroPads(bufs []*piece.Buffer, off, n int64) {
 	}
 }
 
-// writeRun writes k's blocks to content [off, off+n).
-func (t *Torrent) writeRun(k *worker, off, n int64) error {
+// writeRun writes blocks to content [off, off+n).
+func (t *Torrent) writeRun(k *worker, bufs []*piece.Buffer, off, n int64) error {
 	if err := t.mark(off, n); err != nil {
 		return err
 	}
@@ -260,7 +331,7 @@ func (t *Torrent) writeRun(k *worker, off, n int64) error {
 			return err
 		}
 		if s.file != padFile {
-			if err := t.writeSpan(k, s, int(pos)); err != nil {
+			if err := t.writeSpan(k, bufs, s, int(pos)); err != nil {
 				return err
 			}
 		}
@@ -268,8 +339,8 @@ func (t *Torrent) writeRun(k *worker, off, n int64) error {
 	}
 }
 
-// writeSpan writes to one file from byte pos of k's blocks.
-func (t *Torrent) writeSpan(k *worker, s span, pos int) error {
+// writeSpan writes to one file from byte pos of the blocks.
+func (t *Torrent) writeSpan(k *worker, bufs []*piece.Buffer, s span, pos int) error {
 	h, err := t.acquire(s.file, true)
 	if err != nil {
 		return err
@@ -279,7 +350,7 @@ func (t *Torrent) writeSpan(k *worker, s span, pos int) error {
 		err = t.s.fault("write", t.path(s.file))
 	}
 	if err == nil {
-		err = k.vec.writeAt(h.f, k.bufs, pos, int(s.n), s.off)
+		err = k.vec.writeAt(h.f, bufs, pos, int(s.n), s.off)
 	}
 	t.wrote(s.file) // even a failed write may have changed the file
 	if err != nil {
@@ -299,7 +370,7 @@ func (k *worker) reread(w *work, off, n int64) error {
 		if err := w.t.readAt(p, off); err != nil {
 			return err
 		}
-		w.hash.Write(p)
+		k.hasher.Write(&w.stream, p)
 		k.s.readBack.Add(int64(len(p)))
 		off, n = off+int64(len(p)), n-int64(len(p))
 	}
