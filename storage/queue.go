@@ -2,6 +2,7 @@ package storage
 
 import (
 	"sync"
+	"time"
 
 	"btd/piece"
 	"btd/piece/sha1x"
@@ -61,12 +62,14 @@ type queue struct {
 	done    sync.Cond // a torrent has no pending pieces
 	run     int       // blocks that make a run
 	soft    int       // blocks that may be parked
+	hard    int       // blocks in memory beyond which no piece waits for others
 	held    int       // blocks in memory, those with workers included
 	parkedN int       // blocks in memory in parked pieces
 	parked  work      // sentinel of a ring
 	first   *work
 	last    *work
 	queued  int
+	gather  gather
 	waiting int // workers without work
 	started int
 	hashing bool   // a worker hashes
@@ -79,8 +82,20 @@ func (q *queue) init(runBytes, capacity, workers int, start func()) {
 	q.workers, q.start = workers, start
 	q.work.L, q.done.L = &q.mu, &q.mu
 	q.run = max(runBytes/piece.BlockSize, 1)
-	q.soft = max(capacity/2, 1)
+	q.soft, q.hard = max(capacity/2, 1), capacity*3/4
+	q.gather.init(sha1x.Lanes(), q.ripe)
 	q.parked.next, q.parked.prev = &q.parked, &q.parked
+}
+
+// ripe ends the wait for more pieces.
+func (q *queue) ripe() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.gather.armed = false
+	if q.first != nil {
+		q.gather.due = true
+		q.wake()
+	}
 }
 
 func (q *queue) stats() (held, queued int) {
@@ -93,6 +108,7 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
+	q.gather.due = true
 	q.work.Broadcast()
 }
 
@@ -187,6 +203,14 @@ func (q *queue) enqueue(w *work) {
 	w.where = workQueued
 	w.t.work.pending++
 	q.push(w)
+	if q.gather.came(time.Now(), q.queued, w.flush || q.held > q.hard) {
+		q.wake()
+	}
+}
+
+// wake gives what is queued to a worker, and starts one more if they are all
+// busy.
+func (q *queue) wake() {
 	if q.waiting > 0 {
 		q.work.Signal()
 	} else if q.started < q.workers {
@@ -311,6 +335,10 @@ func (q *queue) takeHeld(w *work) []*piece.Buffer {
 func (q *queue) flush(t *Torrent) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.first != nil {
+		q.gather.due = true
+		q.wake()
+	}
 	for t.work.pending > 0 {
 		q.done.Wait()
 	}

@@ -52,8 +52,9 @@ func (s *Store) work() {
 	defer q.mu.Unlock()
 	for {
 		n := 0
-		if !q.hashing || q.queued >= len(k.jobs) {
+		if q.gather.due && (!q.hashing || q.queued >= len(k.jobs)) {
 			n = q.popAll(k.jobs)
+			q.gather.due = q.first != nil
 		}
 		if n > 0 {
 			k.batch(k.jobs[:n])
@@ -246,6 +247,7 @@ func (q *queue) settle(w *work) {
 		w.where = workQueued
 		w.t.work.pending++
 		q.push(w)
+		q.gather.due = true
 	case w.received == 0:
 		w.where = workIdle
 		delete(w.t.work.pieces, w.piece)

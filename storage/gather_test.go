@@ -1,0 +1,58 @@
+package storage
+
+import (
+	"testing"
+	"time"
+)
+
+// TestGather: pieces wait for each other only while many come in a short time.
+func TestGather(t *testing.T) {
+	now := time.Unix(0, 0)
+	ripe := make(chan bool, 1)
+	var g gather
+	g.init(16, func() { ripe <- true })
+	feed := func(n int, gap time.Duration) (waited int) {
+		queued := 0
+		for range n {
+			now = now.Add(gap)
+			queued++
+			if !g.came(now, queued, false) {
+				waited++
+				continue
+			}
+			g.due, queued = false, 0
+		}
+		return waited
+	}
+	if n := feed(100, linger); n != 0 {
+		t.Errorf("%d of 100 pieces waited that came every %s", n, linger)
+	}
+	feed(50, linger/20)
+	if n := feed(120, linger/20); n != 110 {
+		t.Errorf("%d of 120 pieces waited that came every %s, want all but every 12th", n, linger/20)
+	}
+	if !g.came(now.Add(linger/20), 1, true) {
+		t.Error("a piece in a hurry waits")
+	}
+	g.due = false
+	if g.came(now.Add(linger/20), 1, false) {
+		t.Error("a piece does not wait for the others that come")
+	}
+	select {
+	case <-ripe:
+	case <-time.After(10 * time.Second):
+		t.Error("the wait never ends")
+	}
+	feed(100, linger)
+	if n := feed(20, linger); n != 0 {
+		t.Errorf("%d pieces wait though few come", n)
+	}
+
+	var alone gather
+	alone.init(1, nil)
+	for i := range 100 {
+		if !alone.came(now.Add(time.Duration(i)), 1, false) {
+			t.Fatal("a piece waits where the processor has no lanes")
+		}
+	}
+}
