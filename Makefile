@@ -31,7 +31,7 @@ lint:
 fuzz:
 	@test/fuzz.sh
 
-## bench     btd beside other clients (installs nothing; see test/bench/run.sh)
+## bench     btd beside the other clients of this machine, and the bar (installs nothing; see test/bench/run.sh)
 bench:
 	@test/bench/run.sh
 

@@ -1,38 +1,65 @@
 #!/usr/bin/env bash
-# Runs btd beside other clients on this machine and prints the tables: 2 GiB from a tuned libtorrent seed on loopback,
-# then the same served back, then a forced verification. It installs nothing (test/install-clients.sh does); a client
-# that is not there is left out, and named.
+# Runs btd beside the other clients of this machine, in turn, and prints a table for every row with ratios, and how btd
+# stands against the bar. It installs nothing (test/install-clients.sh does); a client that is not there is left out, and
+# named. It needs Linux, Go, /usr/bin/python3 and the harness. As root it runs in a network namespace of its own.
 #
-#   test/bench/run.sh [SCENARIO ...]      default: leech seed recheck
+#   test/bench/run.sh [ROW ...]           default: all but leech and seed; two and a half hours
+#   BENCH_QUICK=1 test/bench/run.sh       small sizes and two repetitions: shows that everything works, in ten minutes
+#   BENCH_PROFILE=1 test/bench/run.sh     instead: leech-ref and seed-ref once under perf, the ten dearest functions of btd
+#
+#   leech-ref seed-ref    2 GiB from and to a reference peer that only reads and writes
+#   leech seed            2 GiB from and to a tuned libtorrent
+#   recheck               forced verification of 2 GiB in the page cache, beside what two goroutines can do at most
+#   swarm                 one seed and six leechers of the same client, 512 MiB
+#   files                 10,000 files of 16 KiB
+#   many                  2,000 torrents: add, restart, idle
+#   idle                  2,000, 10,000 and 100,000 seeding torrents; btd only
+#   firstbyte             from the request that adds a torrent to its first payload byte; btd only
+#   api                   500 requests a second while seeding and downloading at full speed; btd only
 #
 #   BENCH_HARNESS   folder of the benchmark harness (bench.py)     default: ../shared/bench beside the repository
-#   BENCH_REPS      repetitions of everything, alternating         default: 3
-#   BENCH_CLIENTS   clients, comma-separated                       default: btd,libtorrent-tuned,aria2,rtorrent,transmission
-#   BENCH_MIB       size of the torrent in MiB                     default: 2048
-#   BENCH_MEDIA     shm (tmpfs), disk, or both with a comma        default: shm
-#   BENCH_LIMITS    1 to measure first what the machine itself can do
+#   BENCH_REPS      repetitions of everything, in turn             default: 5
+#   BENCH_CLIENTS   clients, comma-separated                       default: those that each row asks for
+#   BENCH_MIB       size of the torrent in MiB                     default: 2048, of the swarm 512
+#   BENCH_MEDIA     shm (tmpfs), disk, or both with a comma        default: both for leech-ref and recheck, disk for many, else shm
+#   BENCH_IDLE      seconds of idle time that are measured         default: many 120, idle 60
+#   BENCH_IDLE_N    numbers of torrents of the row idle            default: 2000 10000 100000
+#   BENCH_IDLE_REPS repetitions of the row idle                    default: 1
+#   BENCH_WAIT      how long the row idle waits for the first announces of all torrents, which btd spreads over a second
+#                   for every 50 torrents; what has not come by then is held against the share that is due.  default: 240s
+#   BENCH_LIMITS    1 to measure first what the machine itself can do (five minutes)
 #   BENCH_BTD       measure this binary instead of building one
-#   BENCH_OUT       keep the results (JSON) in this folder         default: thrown away
+#   BENCH_OUT       keep the results (JSON) and the report in this folder; results that are there are added to
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
 harness=${BENCH_HARNESS:-$root/../shared/bench}
+quick=${BENCH_QUICK:-}
 if [ ! -f "$harness/bench.py" ]; then
   echo "bench: no bench.py in $harness; BENCH_HARNESS names the harness's folder" >&2
   exit 1
 fi
 if [ "$(uname -s)" != Linux ]; then
-  echo "bench: the harness reads /proc, so it needs Linux" >&2
+  echo "bench: memory and CPU are read from /proc, so it needs Linux" >&2
   exit 1
 fi
 
 work=$(mktemp -d)
 shm=
+child=
 cleanup() {
+  status=$?
+  trap '' INT TERM
+  if [ -n "$child" ]; then
+    kill -TERM -- "-$child" 2>/dev/null || true
+    wait "$child" 2>/dev/null || true
+    kill -KILL -- "-$child" 2>/dev/null || true # what it started and did not end
+  fi
   rm -rf "$work"
   if [ -n "$shm" ]; then
     rm -rf "$shm"
   fi
+  exit "$status"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
@@ -42,25 +69,42 @@ cp -r "$harness" "$work/harness"
 chmod -R u+w "$work/harness"
 rm -rf "$work/harness/results"
 mkdir -p "$work/bin" "$work/harness/results"
+results=$work/harness/results
 echo "bench: building"
 if [ -n "${BENCH_BTD:-}" ]; then
   cp "$BENCH_BTD" "$work/bin/btd"
 else
   CGO_ENABLED=0 go build -o "$work/bin/btd" ./cmd/btd
 fi
+CGO_ENABLED=0 go build -o "$work/bin/load" ./test/bench/load
 (cd "$work/harness/refpeer" && CGO_ENABLED=0 GOWORK=off go build -o "$work/bin/refpeer" .)
+(cd "$work/harness/limits" && CGO_ENABLED=0 GOWORK=off go build -o "$work/bin/limits.all" .)
+# The same program for one measurement: LIMITS_ONLY names it.
+sed -i 's/^func measure(name, .*{$/&\n\tif only := os.Getenv("LIMITS_ONLY"); only != "" \&\& only != name {\n\t\treturn\n\t}/' \
+  "$work/harness/limits/main.go"
 (cd "$work/harness/limits" && CGO_ENABLED=0 GOWORK=off go build -o "$work/bin/limits" .)
 
 export BENCH_BTD=$work/bin/btd BENCH_GOBIN=$work/bin BENCH_ADAPTERS=$root/test/bench/btd_adapter.py
-export BENCH_DISK=${BENCH_DISK:-$work/disk}
-if [ -z "${BENCH_SHM:-}" ] && [ -d /dev/shm ]; then
+export BENCH_DISK=${BENCH_DISK:-$work/disk} PYTHONDONTWRITEBYTECODE=1
+if [ -z "${BENCH_SHM:-}" ]; then
+  if [ ! -d /dev/shm ]; then
+    echo "bench: no /dev/shm; BENCH_SHM names a folder on tmpfs" >&2
+    exit 1
+  fi
   shm=$(mktemp -d /dev/shm/btd-bench-XXXXXX)
   export BENCH_SHM=$shm
+fi
+mkdir -p "$BENCH_DISK" "$BENCH_SHM"
+if [ -n "${BENCH_OUT:-}" ]; then
+  mkdir -p "$BENCH_OUT"
+  BENCH_OUT=$(cd "$BENCH_OUT" && pwd)
+  find "$BENCH_OUT" -maxdepth 1 -name '*.json' -exec cp {} "$results" \;
 fi
 
 have() {
   case $1 in
     btd) return 0 ;;
+    limit) grep -q LIMITS_ONLY "$work/harness/limits/main.go" ;;
     libtorrent*) /usr/bin/python3 -c 'import libtorrent' 2>/dev/null ;;
     transmission*) command -v transmission-daemon >/dev/null ;;
     aria2) command -v aria2c >/dev/null ;;
@@ -70,63 +114,176 @@ have() {
     *) command -v "$1" >/dev/null ;;
   esac
 }
-clients=()
-IFS=, read -r -a wanted <<<"${BENCH_CLIENTS:-btd,libtorrent-tuned,aria2,rtorrent,transmission}"
-for c in "${wanted[@]}"; do
-  if have "$c"; then
-    clients+=("$c")
-  else
-    echo "bench: skipped $c: it is not on this machine (test/install-clients.sh installs the Debian packages)"
-  fi
-done
-if [ ${#clients[@]} -eq 0 ]; then
-  echo "bench: no client to measure" >&2
-  exit 1
-fi
-scenarios=("$@")
-if [ ${#scenarios[@]} -eq 0 ]; then
-  scenarios=(leech seed recheck)
-fi
-if ! have libtorrent; then
-  # The other end of these two is libtorrent.
-  kept=()
-  for s in "${scenarios[@]}"; do
-    case $s in
-      leech | seed | files) echo "bench: skipped $s: its other end is python3-libtorrent, which is not on this machine" ;;
-      *) kept+=("$s") ;;
-    esac
-  done
-  scenarios=("${kept[@]}")
-fi
-if [ ${#scenarios[@]} -eq 0 ]; then
-  echo "bench: nothing left to run" >&2
-  exit 1
-fi
 
-if [ -n "${BENCH_LIMITS:-}" ]; then
-  mkdir -p "$BENCH_DISK" "${BENCH_SHM:-$work/shm}"
-  "$work/bin/limits" -disk "$BENCH_DISK" -shm "${BENCH_SHM:-$work/shm}"
-fi
-joined=$(IFS=,; echo "${clients[*]}")
-echo "bench: ${scenarios[*]}: $joined"
-cd "$work/harness"
+# present ROW CLIENT,...: those of the clients that are here, joined with commas in $clients.
+present() {
+  local row=$1 c wanted
+  clients=
+  IFS=, read -r -a wanted <<<"${BENCH_CLIENTS:-$2}"
+  for c in "${wanted[@]}"; do
+    if have "$c"; then
+      clients=${clients:+$clients,}$c
+    else
+      echo "bench: $row: skipped $c: it is not on this machine (test/install-clients.sh installs the Debian packages)"
+    fi
+  done
+}
+
 # A network namespace of its own: the harness's tracker has a fixed port, which another run may hold.
 alone=()
 if [ "$(id -u)" = 0 ] && unshare -n true 2>/dev/null && command -v ip >/dev/null; then
+  # shellcheck disable=SC2016 # the inner shell expands it
   alone=(unshare -n -- sh -c 'ip link set lo up && exec "$@"' sh)
 fi
-"${alone[@]}" /usr/bin/python3 bench.py run "${scenarios[@]}" --clients "$joined" --reps "${BENCH_REPS:-3}" \
-  --mib "${BENCH_MIB:-2048}" --media "${BENCH_MEDIA:-shm}" ${BENCH_FLAGS:-}
-if [ -n "${BENCH_OUT:-}" ]; then
-  mkdir -p "$BENCH_OUT"
-  cp results/*.json "$BENCH_OUT"/
-fi
-# What counts is whether btd came through; the harness reports failed runs and goes on.
-/usr/bin/python3 - <<'PY'
-import glob, json, sys
-bad = [(p, r['error']) for p in glob.glob('results/*.json') for r in json.load(open(p))['runs']
-       if r['client'] == 'btd' and 'error' in r]
-for p, e in bad:
-    print('bench: btd failed in %s: %s' % (p, e))
-sys.exit(1 if bad else 0)
+
+# run CMD ...: in a process group of its own, which ends with this script.
+run() {
+  setsid -- "${alone[@]}" "$@" &
+  child=$!
+  local status=0
+  wait "$child" || status=$?
+  kill -KILL -- "-$child" 2>/dev/null || true
+  child=
+  return $status
+}
+
+keep() {
+  if [ -n "${BENCH_OUT:-}" ] && compgen -G "$results/*.json" >/dev/null; then
+    cp "$results"/*.json "$BENCH_OUT"/
+    /usr/bin/python3 "$root/test/bench/report.py" "$results" >"$BENCH_OUT/report.md" || true
+  fi
+}
+
+# machine BTD: what it was measured on, as JSON.
+machine() {
+  /usr/bin/python3 - "$1" "$(git describe --always --dirty 2>/dev/null || true)" "$(go version)" <<'PY'
+import json, os, platform, subprocess, sys, time
+cpu = next((line.split(':', 1)[1].strip() for line in open('/proc/cpuinfo') if line.startswith('model name')), platform.machine())
+memory = next(int(line.split()[1]) >> 20 for line in open('/proc/meminfo') if line.startswith('MemTotal'))
+version = subprocess.run([sys.argv[1], '--version'], capture_output=True, text=True).stdout.strip()
+json.dump({'date': time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime()), 'btd': '%s, source %s' % (version, sys.argv[2] or 'unknown'),
+           'Go': sys.argv[3].removeprefix('go version '), 'kernel': platform.system() + ' ' + platform.release(),
+           'machine': '%s, %d processors, %d GiB' % (cpu, os.cpu_count(), memory)}, sys.stdout)
 PY
+}
+
+# profile: where btd's time goes in one download and one upload.
+profile() {
+  if ! command -v perf >/dev/null; then
+    echo "bench: BENCH_PROFILE needs perf (linux-perf), which is not on this machine" >&2
+    exit 1
+  fi
+  local s
+  for s in leech-ref seed-ref; do
+    echo "bench: $s under perf"
+    # The adapter starts what BENCH_BTD names: btd under perf, which leaves when btd does.
+    (cd "$work/harness" && BENCH_PERF=$work/$s.perf run /usr/bin/python3 "$root/test/bench/drive.py" run "$s" --clients btd \
+      --reps 1 --dry --media "${BENCH_MEDIA:-shm}" --mib "${BENCH_MIB:-2048}")
+    perf report -i "$work/$s.perf" --comm btd --no-children --sort symbol --stdio --percent-limit 0.1 2>/dev/null |
+      awk -v row="$s" 'BEGIN { printf "\n### %s: the ten dearest functions of btd, %% of its CPU time\n\n", row }
+        /^ +[0-9.]+%/ && n < 10 { n++; print }'
+    echo
+  done
+}
+
+reps=${BENCH_REPS:-${quick:+2}}
+reps=${reps:-5}
+
+# harness ROW MEDIA CLIENTS FLAGS...: one row of the harness.
+harness() {
+  local row=$1 media=${BENCH_MEDIA:-$2}
+  present "$row" "$3"
+  shift 3
+  if [ -z "$clients" ]; then
+    echo "bench: $row: no client to measure"
+    return
+  fi
+  case $row in
+    leech | seed | files)
+      if ! have libtorrent; then
+        echo "bench: skipped $row: its other end is python3-libtorrent, which is not on this machine"
+        return
+      fi
+      ;;
+  esac
+  local size=()
+  if [ -n "${BENCH_MIB:-}" ]; then
+    size=(--mib "$BENCH_MIB")
+  elif [ -n "$quick" ]; then
+    size=(--mib 128)
+  fi
+  echo "bench: $row: $clients"
+  # shellcheck disable=SC2086 # BENCH_FLAGS is a list
+  (cd "$work/harness" && run /usr/bin/python3 "$root/test/bench/drive.py" run "$row" --clients "$clients" --reps "$reps" \
+    --media "$media" "${size[@]}" "$@" ${BENCH_FLAGS:-}) || failed=1
+  rm -rf "${BENCH_SHM:?}"/* "${BENCH_DISK:?}"/*
+  keep
+}
+
+# load FILE FLAGS...: one measurement of ours.
+load() {
+  local file=$1 what=$2
+  shift 2
+  echo "bench: $file"
+  run "$work/bin/load" "$what" -btd "$work/bin/btd" -refpeer "$work/bin/refpeer" -scratch "$BENCH_SHM" -work "$work" \
+    -into "$results/$file.json" "$@" >/dev/null || failed=1
+  keep
+}
+
+# row ROW: measures one row of the report.
+row() {
+  local i n
+  case $1 in
+    leech-ref) harness "$1" shm,disk btd,libtorrent-tuned,libtorrent,rtorrent,aria2 ;;
+    leech) harness "$1" shm btd,libtorrent-tuned,libtorrent,aria2 ;;
+    seed-ref | seed) harness "$1" shm btd,rtorrent,libtorrent-tuned,libtorrent,aria2 ;;
+    recheck) harness "$1" shm,disk btd,limit,rtorrent,libtorrent-tuned,aria2 ;;
+    swarm) harness "$1" shm btd,rtorrent,aria2,libtorrent-tuned ;;
+    files) harness "$1" shm btd,libtorrent,libtorrent-tuned,rtorrent,aria2 ;;
+    many) harness "$1" disk btd,libtorrent,rtorrent,transmission --idle "$many_idle" "${many_count[@]}" ;;
+    idle)
+      for ((i = 0; i < ${BENCH_IDLE_REPS:-1}; i++)); do
+        for n in $idle_n; do
+          load "idle-$n" idle -n "$n" -time "${idle}s" -settle "${settle}s" -interval "$interval" \
+            -wait "${BENCH_WAIT:-240s}" -lists "$((n < 100000 ? 200 : 50))"
+        done
+      done
+      ;;
+    firstbyte) load "$1" firstbyte ;;
+    api)
+      for ((i = 0; i < reps; i++)); do
+        load "$1" api -time "${api}s" -mib "$api_mib"
+      done
+      ;;
+    *) echo "bench: there is no row $1" >&2 && exit 2 ;;
+  esac
+}
+
+many_idle=${BENCH_IDLE:-120} many_count=() idle=${BENCH_IDLE:-60} settle=10 interval=30m api=30 api_mib=1024
+idle_n=${BENCH_IDLE_N:-2000 10000 100000}
+if [ -n "$quick" ]; then
+  many_idle=${BENCH_IDLE:-5} many_count=(--count 100) idle=${BENCH_IDLE:-20} settle=2 interval=30s api=5 api_mib=256
+  idle_n=${BENCH_IDLE_N:-200 1000}
+fi
+machine "$work/bin/btd" >"$results/machine.json"
+if [ -n "${BENCH_PROFILE:-}" ]; then
+  profile
+  exit
+fi
+if [ -n "${BENCH_LIMITS:-}" ]; then
+  run "$work/bin/limits.all" -disk "$BENCH_DISK" -shm "$BENCH_SHM"
+fi
+rows=("$@")
+if [ ${#rows[@]} -eq 0 ]; then
+  rows=(leech-ref seed-ref recheck swarm files many idle firstbyte api)
+fi
+failed=
+for r in "${rows[@]}"; do
+  row "$r"
+done
+echo
+/usr/bin/python3 "$root/test/bench/report.py" "$results"
+# What counts is whether btd came through; the harness reports failed runs and goes on.
+if [ -n "$failed" ] || ! /usr/bin/python3 "$root/test/bench/report.py" --failed "$results"; then
+  exit 1
+fi
