@@ -93,18 +93,22 @@ def mem_kib(pid):
 
 
 def profiled(cls, path):
-    """The client with perf looking at it from its start to its end."""
+    """The client with perf looking at it in the part that is measured."""
     class Profiled(cls):
-        def start(self):
-            super().start()
-            self.perf = subprocess.Popen(['perf', 'record', '-q', '-F', '1999', '-o', path, '-p', str(self.proc.pid)],
-                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            common.wait_for(lambda: os.path.exists(path), 10, 0.05, 'perf')
+        perf = None
+
+        def mark(self):
+            if self.perf is None:
+                self.perf = subprocess.Popen(['perf', 'record', '-q', '-F', '1999', '-o', path, '-p', str(self.proc.pid)],
+                                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                common.wait_for(lambda: os.path.exists(path), 10, 0.05, 'perf')
+                time.sleep(0.5)                     # until it has found every thread
+            return super().mark()
 
         def stop(self, graceful=False):
             super().stop(graceful)
-            if getattr(self, 'perf', None) is not None:
-                self.perf.wait(60)
+            if self.perf is not None:
+                self.perf.wait(60)                  # it ends with the client
                 self.perf = None
     return Profiled
 

@@ -47,7 +47,7 @@ func startDaemon(ctx context.Context, o *options) (*daemon, error) {
 	}
 	defer log.Close()
 	d := &daemon{exit: make(chan struct{}), sock: sock, http: overUnix(sock)}
-	d.cmd = exec.Command(o.btd, "--state", filepath.Join(o.work, "state"), "--dir", o.scratch, "--config", none,
+	d.cmd = o.command(o.btd, "--state", filepath.Join(o.work, "state"), "--dir", o.scratch, "--config", none,
 		"--listen", peerIP+":0", "--api-socket", sock, "--log-level", "warn")
 	d.cmd.Env = []string{"HOME=" + o.work, "PATH=" + os.Getenv("PATH")}
 	d.cmd.Stdout, d.cmd.Stderr = log, log
@@ -134,6 +134,7 @@ func (d *daemon) stop() time.Duration {
 
 // seeding waits until n torrents are being seeded.
 func (d *daemon) seeding(ctx context.Context, n int, limit time.Duration) error {
+	told := time.Now()
 	return until(ctx, limit, 10*time.Millisecond, "every torrent is seeding", func() (bool, error) {
 		st, err := d.api.Stats(ctx)
 		if err != nil {
@@ -142,14 +143,20 @@ func (d *daemon) seeding(ctx context.Context, n int, limit time.Duration) error 
 		if bad := st.Torrents[client.StateError]; bad > 0 {
 			return false, fmt.Errorf("%d torrents are in error", bad)
 		}
+		if time.Since(told) > 20*time.Second {
+			told = time.Now()
+			say("%d of %d are seeding", st.Torrents[client.StateSeeding], n)
+		}
 		return st.Torrents[client.StateSeeding] == n, nil
 	})
 }
 
-// until asks again and again whether something is so.
+// until asks again and again whether something is so. Where the answer takes
+// long, it asks less often, so as not to measure its own questions.
 func until(ctx context.Context, limit, step time.Duration, what string, is func() (bool, error)) error {
 	end := time.Now().Add(limit)
 	for {
+		asked := time.Now()
 		ok, err := is()
 		switch {
 		case ok:
@@ -159,7 +166,7 @@ func until(ctx context.Context, limit, step time.Duration, what string, is func(
 		case time.Now().After(end):
 			return fmt.Errorf("not within %v: %s", limit, what)
 		}
-		if err := pause(ctx, step); err != nil {
+		if err := pause(ctx, max(step, 20*time.Since(asked))); err != nil {
 			return err
 		}
 	}

@@ -92,7 +92,7 @@ func addAll(ctx context.Context, o *options, w *watch, all []*torrent, data stri
 		return fmt.Errorf("add: %w", err)
 	}
 	r["add_s"] = time.Since(began).Seconds()
-	if err := d.seeding(ctx, o.n, 10*time.Minute); err != nil {
+	if err := d.seeding(ctx, o.n, 20*time.Minute); err != nil {
 		return err
 	}
 	r["add_to_seeding_s"] = time.Since(began).Seconds()
@@ -107,7 +107,7 @@ func addAll(ctx context.Context, o *options, w *watch, all []*torrent, data stri
 	}
 	announced(o, w, r, "add_")
 	r["stop_s"] = d.stop().Seconds()
-	c, _ := w.counts()
+	c, _ := w.counts(time.Now())
 	r["add_stopped"] = c.stopped
 	return nil
 }
@@ -168,24 +168,27 @@ func probe(o *options, d *daemon, all []*torrent, r result) {
 	r["serve_n"], r["serve_failed"], r["serve_p50_ms"], r["serve_max_ms"] = len(took), bad, took.ms(0.5), took.ms(1)
 }
 
-// announced tells whether the tracker has heard all that it should have. Of
-// first announces btd puts off each by chance, by up to a second for every
-// fifty torrents; before that time is over a share must have come.
+// announced tells whether the tracker has heard all that it should have. btd
+// puts off each first announce by chance, by up to a second for every fifty
+// torrents; before that time is over, a share must have come.
 func announced(o *options, w *watch, r result, prefix string) {
-	c, overdue := w.counts()
-	spread := float64(o.n / 50)
-	due := 1.0
-	if age := time.Since(c.began).Seconds() - slack.Seconds(); age < spread {
-		due = max(0, age) / spread
-	}
-	n := float64(o.n)
-	want := n * due
-	if due < 1 {
-		want -= 5 * math.Sqrt(n*due*(1-due)) // five standard deviations
-	}
-	r[prefix+"started"], r[prefix+"started_due"] = c.started, int(max(0, want))
+	now := time.Now()
+	c, overdue := w.counts(now)
+	want := firstDue(o.n, now.Sub(c.began))
+	r[prefix+"started"], r[prefix+"started_due"] = c.started, want
 	r[prefix+"started_again"], r[prefix+"periodic"] = c.again, c.periodic
 	r[prefix+"early"], r[prefix+"late"], r[prefix+"overdue"] = c.early, c.late, overdue
 	r[prefix+"worst_late_s"] = c.worst.Seconds()
-	r[prefix+"announces_ok"] = float64(c.started) >= want && c.again+c.early+c.late+overdue == 0
+	r[prefix+"announces_ok"] = c.started >= want && c.again+c.early+c.late+overdue == 0
+}
+
+// firstDue is how many of n torrents must have announced at a time after the
+// start of the daemon.
+func firstDue(n int, age time.Duration) int {
+	spread := float64(n / 50)
+	if age -= slack; age.Seconds() >= spread {
+		return n
+	}
+	share, all := max(0, age.Seconds())/spread, float64(n)
+	return int(max(0, all*share-5*math.Sqrt(all*share*(1-share)))) // five standard deviations
 }

@@ -7,8 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -33,6 +35,7 @@ type options struct {
 	files    int           // firstbyte
 	rate     int           // api: requests a second
 	mib      int64         // api: size of the torrents
+	nice     int           // added to the daemon's and the reference peer's
 }
 
 func main() {
@@ -77,6 +80,7 @@ func run(name string, args []string) error {
 	fs.IntVar(&o.files, "files", 10_000, "files of the torrent with many")
 	fs.IntVar(&o.rate, "rate", 500, "requests a second")
 	fs.Int64Var(&o.mib, "mib", 1024, "size of the torrents that are moved, MiB")
+	fs.IntVar(&o.nice, "nice", 0, "start the daemon and the reference peer this much nicer than load itself, whose own waits are not to be measured")
 	fs.Parse(args)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -125,6 +129,14 @@ func (r result) store(path string) error {
 		return err
 	}
 	return os.WriteFile(path, b, 0o644)
+}
+
+// command is a program that is not more important than the measurement.
+func (o *options) command(name string, args ...string) *exec.Cmd {
+	if o.nice == 0 {
+		return exec.Command(name, args...)
+	}
+	return exec.Command("nice", append([]string{"-n", strconv.Itoa(o.nice), name}, args...)...)
 }
 
 // say tells the person who waits what is going on.

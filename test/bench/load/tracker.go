@@ -133,12 +133,10 @@ func (w *watch) note(hash, event string, now time.Time) time.Duration {
 	return h.interval
 }
 
-// counts is the tally so far, and how many torrents are overdue at this
-// moment.
-func (w *watch) counts() (c tally, overdue int) {
+// counts is the tally so far, and how many torrents are overdue now.
+func (w *watch) counts(now time.Time) (c tally, overdue int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := time.Now()
 	for _, h := range w.seen {
 		if h.epoch == w.count.epoch && now.Sub(h.last) > h.interval+chance(h.interval)+slack {
 			overdue++
@@ -151,7 +149,7 @@ func (w *watch) counts() (c tally, overdue int) {
 // for longer than limit.
 func (w *watch) allStarted(ctx context.Context, n int, limit time.Duration) (all bool, err error) {
 	for end := time.Now().Add(limit); ; {
-		if c, _ := w.counts(); c.started >= n {
+		if c, _ := w.counts(time.Now()); c.started >= n {
 			return true, nil
 		}
 		if time.Now().After(end) {

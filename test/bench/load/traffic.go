@@ -208,7 +208,7 @@ func (x *traffic) refpeer(ctx context.Context, t *torrent, mode string, args ...
 		mode, "-ih", hex.EncodeToString(t.hash[:]), "-piece", strconv.FormatInt(t.length, 10),
 		"-size", strconv.FormatInt(t.size, 10),
 	}, args...)
-	p := &refpeer{cmd: exec.Command(x.o.refpeer, args...), said: make(chan string, 8)}
+	p := &refpeer{cmd: x.o.command(x.o.refpeer, args...), said: make(chan string, 8)}
 	p.cmd.Stderr = os.Stderr
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
