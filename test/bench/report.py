@@ -79,7 +79,7 @@ IDLE2 = [('serve_n', 'torrents asked', 0), ('serve_failed', 'failed', 0), ('serv
          ('serve_max_ms', 'max ms', 1), ('started', 'first announces', 0), ('started_due', 'due at least', 0),
          ('started_again', 'twice', 0), ('periodic', 'later announces', 0), ('early', 'too early', 0), ('late', 'too late', 0),
          ('overdue', 'missing', 0), ('worst_late_s', 'latest, s over the interval', 1)]
-FIRST = [('n', 'n', 0), ('single_p50_ms', 'one file: p50 ms', 1), ('single_max_ms', 'max ms', 1),
+FIRST = [('n', 'times each', 0), ('single_p50_ms', 'one file: p50 ms', 1), ('single_max_ms', 'max ms', 1),
          ('files_p50_ms', '10,000 files: p50 ms', 1), ('files_max_ms', 'max ms', 1)]
 API = [('rate', 'requests/s', 0), ('answered', 'answered', 0), ('failed', 'failed', 0), ('p50_ms', 'p50 ms', 2),
        ('p99_ms', 'p99 ms', 1), ('p999_ms', 'p99.9 ms', 1), ('max_ms', 'max ms', 1), ('lag_p50_ms', 'of it ours: p50 ms', 2),

@@ -25,11 +25,15 @@
 #   BENCH_IDLE      seconds of idle time that are measured         default: many 120, idle 60
 #   BENCH_IDLE_N    numbers of torrents of the row idle            default: 2000 10000 100000
 #   BENCH_IDLE_REPS repetitions of the row idle                    default: 1
-#   BENCH_WAIT      how long the row idle waits for the first announces of all torrents, which btd spreads over a second
-#                   for every 50 torrents; what has not come by then is held against the share that is due.  default: 240s
+#   BENCH_WAIT      how long the row idle waits, after each start, for the first announces of all torrents, of which btd
+#                   makes 50 a second; 100,000 need half an hour for the first start. What has not come by then is held
+#                   against the share that was due.                default: 240s
+#   BENCH_SHM       folder on tmpfs for scratch                     default: /dev/shm
+#   BENCH_DISK      folder on the disk for scratch                  default: that of temporary files
 #   BENCH_LIMITS    1 to measure first what the machine itself can do (five minutes)
 #   BENCH_BTD       measure this binary instead of building one
-#   BENCH_OUT       keep the results (JSON) and the report in this folder; results that are there are added to
+#   BENCH_OUT       keep the results (JSON) and the report in this folder; results of the same btd
+#                   that are there are added to
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -45,8 +49,8 @@ if [ "$(uname -s)" != Linux ]; then
 fi
 
 work=$(mktemp -d)
-shm=
-child=
+touch "$work/began"
+shm='' disk='' child=''
 cleanup() {
   status=$?
   trap '' INT TERM
@@ -55,10 +59,9 @@ cleanup() {
     wait "$child" 2>/dev/null || true
     kill -KILL -- "-$child" 2>/dev/null || true # what it started and did not end
   fi
-  rm -rf "$work"
-  if [ -n "$shm" ]; then
-    rm -rf "$shm"
-  fi
+  # transmission, which the harness kills, leaves a file for each session; it holds a lock on it while it runs.
+  find /tmp -maxdepth 1 -name 'tr_session_id_*' -user "$(id -u)" -newer "$work/began" -exec flock -n {} rm -f {} \; 2>/dev/null || true
+  rm -rf "$work" ${disk:+"$disk"} ${shm:+"$shm"}
   exit "$status"
 }
 trap cleanup EXIT
@@ -70,6 +73,7 @@ chmod -R u+w "$work/harness"
 rm -rf "$work/harness/results"
 mkdir -p "$work/bin" "$work/harness/results"
 results=$work/harness/results
+cp test/bench/*.py "$work/bin" # as they are now: a run takes hours
 echo "bench: building"
 if [ -n "${BENCH_BTD:-}" ]; then
   cp "$BENCH_BTD" "$work/bin/btd"
@@ -84,17 +88,16 @@ sed -i 's/^func measure(name, .*{$/&\n\tif only := os.Getenv("LIMITS_ONLY"); onl
   "$work/harness/limits/main.go"
 (cd "$work/harness/limits" && CGO_ENABLED=0 GOWORK=off go build -o "$work/bin/limits" .)
 
-export BENCH_BTD=$work/bin/btd BENCH_GOBIN=$work/bin BENCH_ADAPTERS=$root/test/bench/btd_adapter.py
-export BENCH_DISK=${BENCH_DISK:-$work/disk} PYTHONDONTWRITEBYTECODE=1
-if [ -z "${BENCH_SHM:-}" ]; then
-  if [ ! -d /dev/shm ]; then
-    echo "bench: no /dev/shm; BENCH_SHM names a folder on tmpfs" >&2
-    exit 1
-  fi
-  shm=$(mktemp -d /dev/shm/btd-bench-XXXXXX)
-  export BENCH_SHM=$shm
+export BENCH_BTD=$work/bin/btd BENCH_GOBIN=$work/bin BENCH_ADAPTERS=$work/bin/btd_adapter.py
+export PYTHONDONTWRITEBYTECODE=1
+# Folders of our own, since they are emptied after every row.
+if [ ! -d "${BENCH_SHM:-/dev/shm}" ]; then
+  echo "bench: no /dev/shm; BENCH_SHM names a folder on tmpfs" >&2
+  exit 1
 fi
-mkdir -p "$BENCH_DISK" "$BENCH_SHM"
+shm=$(mktemp -d "${BENCH_SHM:-/dev/shm}/btd-bench-XXXXXX")
+disk=$(mktemp -d "${BENCH_DISK:-$work}/btd-bench-XXXXXX")
+export BENCH_SHM=$shm BENCH_DISK=$disk
 if [ -n "${BENCH_OUT:-}" ]; then
   mkdir -p "$BENCH_OUT"
   BENCH_OUT=$(cd "$BENCH_OUT" && pwd)
@@ -136,7 +139,7 @@ if [ "$(id -u)" = 0 ] && unshare -n true 2>/dev/null && command -v ip >/dev/null
   alone=(unshare -n -- sh -c 'ip link set lo up && exec "$@"' sh)
 fi
 
-# run CMD ...: in a process group of its own, which ends with this script.
+# run CMD ...: in a process group of its own, which ends with this script. Not to be called in a subshell.
 run() {
   setsid -- "${alone[@]}" "$@" &
   child=$!
@@ -150,21 +153,28 @@ run() {
 keep() {
   if [ -n "${BENCH_OUT:-}" ] && compgen -G "$results/*.json" >/dev/null; then
     cp "$results"/*.json "$BENCH_OUT"/
-    /usr/bin/python3 "$root/test/bench/report.py" "$results" >"$BENCH_OUT/report.md" || true
+    /usr/bin/python3 "$work/bin/report.py" "$results" >"$BENCH_OUT/report.md" || true
   fi
 }
 
 # machine BTD: what it was measured on, as JSON.
 machine() {
   /usr/bin/python3 - "$1" "$(git describe --always --dirty 2>/dev/null || true)" "$(go version)" <<'PY'
-import json, os, platform, subprocess, sys, time
+import hashlib, json, os, platform, subprocess, sys, time
 cpu = next((line.split(':', 1)[1].strip() for line in open('/proc/cpuinfo') if line.startswith('model name')), platform.machine())
 memory = next(int(line.split()[1]) >> 20 for line in open('/proc/meminfo') if line.startswith('MemTotal'))
 version = subprocess.run([sys.argv[1], '--version'], capture_output=True, text=True).stdout.strip()
-json.dump({'date': time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime()), 'btd': '%s, source %s' % (version, sys.argv[2] or 'unknown'),
+binary = hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest()[:12]
+json.dump({'date': time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime()),
+           'btd': '%s, source %s, binary %s' % (version, sys.argv[2] or 'unknown', binary),
            'Go': sys.argv[3].removeprefix('go version '), 'kernel': platform.system() + ' ' + platform.release(),
            'machine': '%s, %d processors, %d GiB' % (cpu, os.cpu_count(), memory)}, sys.stdout)
 PY
+}
+
+# binary: which btd the description on standard input is of.
+binary() {
+  sed -n 's/.*, binary \([0-9a-f]*\).*/\1/p'
 }
 
 # profile: where btd's time goes in one download and one upload.
@@ -176,8 +186,8 @@ profile() {
   local s
   for s in leech-ref seed-ref; do
     echo "bench: $s under perf"
-    (cd "$work/harness" && BENCH_PERF=$work/$s.perf run /usr/bin/python3 "$root/test/bench/drive.py" run "$s" --clients btd \
-      --reps 1 --dry --media "${BENCH_MEDIA:-shm}" --mib "${BENCH_MIB:-2048}")
+    run env -C "$work/harness" "BENCH_PERF=$work/$s.perf" /usr/bin/python3 "$work/bin/drive.py" run "$s" --clients btd \
+      --reps 1 --dry --media "${BENCH_MEDIA:-shm}" --mib "${BENCH_MIB:-2048}"
     perf report -i "$work/$s.perf" --comm btd --no-children --sort symbol --stdio --percent-limit 0.1 2>/dev/null |
       awk -v row="$s" 'BEGIN { printf "\n### %s: the ten dearest functions of btd, %% of its CPU time\n\n", row }
         /^ +[0-9.]+%/ && n < 10 { n++; printf "    %7s %s %s\n", $1, $2, $3 }'
@@ -213,9 +223,9 @@ harness() {
   fi
   echo "bench: $row: $clients"
   # shellcheck disable=SC2086 # BENCH_FLAGS is a list
-  (cd "$work/harness" && run /usr/bin/python3 "$root/test/bench/drive.py" run "$row" --clients "$clients" --reps "$reps" \
-    --media "$media" "${size[@]}" "$@" ${BENCH_FLAGS:-}) || failed=1
-  rm -rf "${BENCH_SHM:?}"/* "${BENCH_DISK:?}"/*
+  run env -C "$work/harness" /usr/bin/python3 "$work/bin/drive.py" run "$row" --clients "$clients" --reps "$reps" \
+    --media "$media" "${size[@]}" "$@" ${BENCH_FLAGS:-} || failed=1
+  rm -rf "${shm:?}"/* "${disk:?}"/*
   keep
 }
 
@@ -268,31 +278,42 @@ row() {
   esac
 }
 
-many_idle=${BENCH_IDLE:-120} many_count=() idle=${BENCH_IDLE:-60} settle=10 interval=30m api=30 api_mib=1024
-idle_n=${BENCH_IDLE_N:-2000 10000 100000}
-if [ -n "$quick" ]; then
-  many_idle=${BENCH_IDLE:-5} many_count=(--count 100) idle=${BENCH_IDLE:-20} settle=2 interval=30s api=5 api_mib=256
-  idle_n=${BENCH_IDLE_N:-200 1000}
-fi
-machine "$work/bin/btd" >"$results/machine.json"
-if [ -n "${BENCH_PROFILE:-}" ]; then
-  profile
-  exit
-fi
-if [ -n "${BENCH_LIMITS:-}" ]; then
-  run "$work/bin/limits.all" -disk "$BENCH_DISK" -shm "$BENCH_SHM"
-fi
-rows=("$@")
-if [ ${#rows[@]} -eq 0 ]; then
-  rows=(leech-ref seed-ref recheck swarm files many idle firstbyte api)
-fi
-failed=
-for r in "${rows[@]}"; do
-  row "$r"
-done
-echo
-/usr/bin/python3 "$root/test/bench/report.py" "$results"
-# What counts is whether btd came through; the harness reports failed runs and goes on.
-if [ -n "$failed" ] || ! /usr/bin/python3 "$root/test/bench/report.py" --failed "$results"; then
-  exit 1
-fi
+main() {
+  many_idle=${BENCH_IDLE:-120} many_count=() idle=${BENCH_IDLE:-60} settle=10 interval=30m api=30 api_mib=1024
+  idle_n=${BENCH_IDLE_N:-2000 10000 100000}
+  if [ -n "$quick" ]; then
+    many_idle=${BENCH_IDLE:-5} many_count=(--count 100) idle=${BENCH_IDLE:-20} settle=2 interval=30s api=5 api_mib=256
+    idle_n=${BENCH_IDLE_N:-200 1000}
+  fi
+  local new
+  new=$(machine "$work/bin/btd")
+  if [ -f "$results/machine.json" ] && [ "$(binary <"$results/machine.json")" != "$(binary <<<"$new")" ]; then
+    echo "bench: $BENCH_OUT holds results of another btd; medians of both would say nothing" >&2
+    exit 1
+  fi
+  echo "$new" >"$results/machine.json"
+  if [ -n "${BENCH_PROFILE:-}" ]; then
+    profile
+    exit
+  fi
+  if [ -n "${BENCH_LIMITS:-}" ]; then
+    run "$work/bin/limits.all" -disk "$BENCH_DISK" -shm "$BENCH_SHM"
+  fi
+  rows=("$@")
+  if [ ${#rows[@]} -eq 0 ]; then
+    rows=(leech-ref seed-ref recheck swarm files many idle firstbyte api)
+  fi
+  failed=
+  for r in "${rows[@]}"; do
+    row "$r"
+  done
+  echo
+  /usr/bin/python3 "$work/bin/report.py" "$results"
+  # What counts is whether btd came through; the harness reports failed runs and goes on.
+  if [ -n "$failed" ] || ! /usr/bin/python3 "$work/bin/report.py" --failed "$results"; then
+    exit 1
+  fi
+}
+
+# On one line, so that the script is read to its end before it begins.
+main "$@"; exit

@@ -58,7 +58,7 @@ func idleRow(ctx context.Context, o *options) (result, error) {
 		return r, err
 	}
 	probe(o, d, all, r)
-	announced(o, w, r, "")
+	announced(o, w, r, "", min(paced(o.n), 15*time.Minute))
 	r["stop_idle_s"] = d.stop().Seconds()
 	return r, nil
 }
@@ -92,6 +92,7 @@ func addAll(ctx context.Context, o *options, w *watch, all []*torrent, data stri
 		return fmt.Errorf("add: %w", err)
 	}
 	r["add_s"] = time.Since(began).Seconds()
+	w.added()
 	if err := d.seeding(ctx, o.n, 20*time.Minute); err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func addAll(ctx context.Context, o *options, w *watch, all []*torrent, data stri
 	if _, err := w.allStarted(ctx, o.n, o.wait); err != nil {
 		return err
 	}
-	announced(o, w, r, "add_")
+	announced(o, w, r, "add_", paced(o.n))
 	r["stop_s"] = d.stop().Seconds()
 	c, _ := w.counts(time.Now())
 	r["add_stopped"] = c.stopped
@@ -168,13 +169,16 @@ func probe(o *options, d *daemon, all []*torrent, r result) {
 	r["serve_n"], r["serve_failed"], r["serve_p50_ms"], r["serve_max_ms"] = len(took), bad, took.ms(0.5), took.ms(1)
 }
 
-// announced tells whether the tracker has heard all that it should have. btd
-// puts off each first announce by chance, by up to a second for every fifty
-// torrents; before that time is over, a share must have come.
-func announced(o *options, w *watch, r result, prefix string) {
+// paced is how long btd takes for the first announces of n torrents, so that
+// there is no storm: a second for every fifty. After a start it takes no more
+// than a quarter of an hour in all.
+func paced(n int) time.Duration { return time.Duration(n/50) * time.Second }
+
+// announced tells whether the tracker has heard all that it should have.
+func announced(o *options, w *watch, r result, prefix string, spread time.Duration) {
 	now := time.Now()
 	c, overdue := w.counts(now)
-	want := firstDue(o.n, now.Sub(c.began))
+	want := firstDue(o.n, spread, now.Sub(c.began))
 	r[prefix+"started"], r[prefix+"started_due"] = c.started, want
 	r[prefix+"started_again"], r[prefix+"periodic"] = c.again, c.periodic
 	r[prefix+"early"], r[prefix+"late"], r[prefix+"overdue"] = c.early, c.late, overdue
@@ -183,12 +187,12 @@ func announced(o *options, w *watch, r result, prefix string) {
 }
 
 // firstDue is how many of n torrents must have announced at a time after the
-// start of the daemon.
-func firstDue(n int, age time.Duration) int {
-	spread := float64(n / 50)
-	if age -= slack; age.Seconds() >= spread {
+// start of the daemon, if their turns are spread evenly or by chance over a
+// time. Five standard deviations are allowed for chance.
+func firstDue(n int, spread, age time.Duration) int {
+	if age -= slack; age >= spread {
 		return n
 	}
-	share, all := max(0, age.Seconds())/spread, float64(n)
-	return int(max(0, all*share-5*math.Sqrt(all*share*(1-share)))) // five standard deviations
+	share, all := max(0, age.Seconds())/spread.Seconds(), float64(n)
+	return int(max(0, all*share-5*math.Sqrt(all*share*(1-share))))
 }

@@ -79,7 +79,7 @@ func TestFirstAnnouncesThatAreDue(t *testing.T) {
 		{10_000, 203 * time.Second, 10_000, 10_000},
 		{20, 3 * time.Second, 20, 20}, // no spread at all
 	} {
-		if got := firstDue(c.n, c.age); got < c.lo || got > c.hi {
+		if got := firstDue(c.n, paced(c.n), c.age); got < c.lo || got > c.hi {
 			t.Errorf("%d torrents after %v: %d due, want %d to %d", c.n, c.age, got, c.lo, c.hi)
 		}
 	}

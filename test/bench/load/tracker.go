@@ -72,6 +72,14 @@ func (w *watch) begin() {
 	w.count = tally{epoch: w.count.epoch + 1, began: time.Now()}
 }
 
+// added says that the daemon has been given all torrents: from now on their
+// first announces are due.
+func (w *watch) added() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.count.began = time.Now()
+}
+
 // chance is what the client may add to an interval at random, so that not all
 // announce at once: a 32nd, at most a minute.
 func chance(interval time.Duration) time.Duration { return min(interval/32, time.Minute) }
