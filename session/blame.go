@@ -13,6 +13,7 @@ import (
 type blame struct {
 	senders map[piece.Index]*attempt // pieces that are being fetched
 	failed  map[piece.Index][]*evidence
+	spare   []*attempt // for the next pieces
 }
 
 // attempt is who sent which block of a piece.
@@ -38,7 +39,13 @@ func newBlame() blame {
 func (b *blame) received(p *peer, blk piece.Block) {
 	a := b.senders[blk.Piece]
 	if a == nil {
-		a = &attempt{sole: p.addr}
+		if n := len(b.spare); n > 0 {
+			a = b.spare[n-1]
+			b.spare = b.spare[:n-1]
+		} else {
+			a = new(attempt)
+		}
+		*a = attempt{by: a.by[:0], sole: p.addr}
 		b.senders[blk.Piece] = a
 	}
 	a.shared = a.shared || a.sole != p.addr
@@ -53,8 +60,19 @@ func (b *blame) received(p *peer, blk piece.Block) {
 func (b *blame) suspects(i piece.Index) bool { return len(b.failed[i]) > 0 }
 
 func (b *blame) forget(i piece.Index) {
-	delete(b.senders, i)
+	b.passed(i)
 	delete(b.failed, i)
+}
+
+// maxSpare bounds the memory that is kept for pieces to come.
+const maxSpare = 32
+
+// passed forgets who sent what of piece i.
+func (b *blame) passed(i piece.Index) {
+	if a := b.senders[i]; a != nil && len(b.spare) < maxSpare {
+		b.spare = append(b.spare, a)
+	}
+	delete(b.senders, i)
 }
 
 // liars compares the evidence against the blocks of the good piece.
@@ -96,7 +114,7 @@ func (t *torrent) onFailed(i piece.Index, sums [][20]byte) {
 // settle names the liars once piece i is good.
 func (t *torrent) settle(i piece.Index) {
 	if !t.blame.suspects(i) {
-		delete(t.blame.senders, i)
+		t.blame.passed(i)
 		return
 	}
 	t.spawn(func() {

@@ -113,7 +113,8 @@ func (w *writer) loop(ctx context.Context) {
 		}
 		err := w.send(ctl, r)
 		if err != nil {
-			w.p.wire.sentEvent.failed.Store(&err)
+			failed := err // a variable of its own, since it is moved to the heap
+			w.p.wire.sentEvent.failed.Store(&failed)
 		}
 		if err != nil || r.total > 0 {
 			w.report()

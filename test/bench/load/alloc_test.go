@@ -24,7 +24,7 @@ const (
 	allBlocks   = 24 << 10 // 384 MiB
 	countFrom   = allBlocks / 6
 	countTo     = allBlocks - countFrom
-	blockBudget = 0.5 // allocations a block: what happens once a piece, a run or a second is spread over many blocks
+	blockBudget = 0.25 // allocations a block: what happens once a piece, a run or a second is spread over many blocks
 )
 
 // counter notes how many allocations were made between two of many blocks.
