@@ -103,8 +103,11 @@ var table = map[string]layer{
 	"session/shaper":   {[]string{"piece", "metainfo"}, pure},
 	"session": {[]string{
 		"metainfo", "piece", "choker", "peerwire", "peerwire/mse", "peerwire/utp", "tracker", "tracker/lsd", "dht",
-		"storage", "storage/resume", "session/addrbook", "session/shaper",
+		"storage", "storage/resume", "session/addrbook", "session/shaper", "session/superseed",
 	}, "it wires the parts together and is known only to those above it"},
+
+	"session/superseed": {[]string{"piece"}, pure},
+
 	"api/client": {nil, "programs of other people import it, so it needs the standard library only"},
 	"api":        {[]string{"api/client", "session", "metainfo", "piece"}, "it validates and translates; torrents are the session's"},
 	"cmd/btctl":  {[]string{"api/client", "metainfo"}, "whatever it can do, any program can do through the API"},
@@ -122,6 +125,8 @@ var outside = map[string]layer{
 	"api/client":       {nil, "programs of other people import it, so it needs the standard library only"},
 	"session/addrbook": {[]string{"golang.org/x/time/rate"}, pure},
 	"session/shaper":   {[]string{"golang.org/x/time/rate"}, pure},
+
+	"session/superseed": {nil, pure},
 }
 
 // forbidden packages, and why.
