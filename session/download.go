@@ -57,7 +57,7 @@ func (t *torrent) feed(p *peer) {
 	if !d.hungry || !d.interested || t.now.Before(d.pause) || t.disk.err != nil || t.disk.check != nil {
 		return
 	}
-	depth := min(d.depth, t.fairDepth(p))
+	depth := min(d.depth, t.fairDepth(p), t.shareDepth(p))
 	if t.s.store.Tight() {
 		depth = min(depth, d.tightDepth(t.now))
 	}
@@ -109,6 +109,26 @@ func (t *torrent) fairDepth(p *peer) int {
 		return maxDepth
 	}
 	return int(float64(left)*min(1, p.down.meter.rate/all)) + fairSpare
+}
+
+// shareDepth bounds p's pipeline by its share of the block memory, by heads or by
+// rate, whichever is more. Without it those who were asked first would hold all
+// of it, and a peer that just got a piece nobody else has would wait.
+func (t *torrent) shareDepth(p *peer) int {
+	heads := 0
+	for _, o := range t.peers.all {
+		if o.down.interested && !o.down.choked {
+			heads++
+		}
+	}
+	if heads < 2 {
+		return maxDepth
+	}
+	share := 1 / float64(heads)
+	if all := t.flow.down.meter.rate; all > 0 {
+		share = max(share, min(1, p.down.meter.rate/all))
+	}
+	return max(firstDepth, int(float64(t.peers.room)*share))
 }
 
 // tightDepth is the pipeline of a peer while block memory is short: what it

@@ -180,6 +180,7 @@ func (t *torrent) begin(plan recovery) {
 	t.e.tot.left.Store(t.disk.bytes.wanted - t.disk.bytes.haveWanted)
 	t.book = addrbook.New(addrbook.Config{}, t.rng)
 	t.peers.init()
+	t.peers.room = t.s.store.Stats().Capacity * 3 / 4 // more is called tight
 	t.blame = newBlame()
 	t.choke.policy = choker.New(choker.Config{Slots: t.s.cfg.UploadSlotsPerTorrent}, t.rng)
 	t.flow.init(t, Limits{Up: rec.LimitUp, Down: rec.LimitDown})

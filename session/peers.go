@@ -21,6 +21,7 @@ type peers struct {
 	touched  []*peer       // have output or wants for flush
 	nextID   uint32
 	dialling int
+	room     int // blocks of memory that requests should take
 	depth    int // of all pipelines in use, as of the last tick
 }
 
