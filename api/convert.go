@@ -16,7 +16,7 @@ func fromTorrent(t *session.Torrent) client.Torrent {
 	}
 	return client.Torrent{
 		ID: t.Hash.String(), Name: t.Name, Dir: t.Dir, State: string(t.State), Error: t.Error,
-		Private: t.Private, Single: t.Single,
+		Private: t.Private, SuperSeeding: t.SuperSeeding, Single: t.Single,
 		Size: t.Size, Wanted: t.Wanted, Have: t.Have, HaveWanted: t.HaveWanted, Progress: fraction(progress),
 		Pieces: t.Pieces, PieceLength: t.PieceLength, PiecesHave: t.PiecesHave, Checked: fraction(t.Checked),
 		Uploaded: t.Uploaded, Downloaded: t.Downloaded, Corrupt: t.Corrupt,

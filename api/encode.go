@@ -46,6 +46,7 @@ func appendTorrent(b []byte, t *client.Torrent) []byte {
 	b = appendString(append(b, `,"state":`...), t.State)
 	b = appendString(append(b, `,"error":`...), t.Error)
 	b = strconv.AppendBool(append(b, `,"private":`...), t.Private)
+	b = strconv.AppendBool(append(b, `,"super_seeding":`...), t.SuperSeeding)
 	b = strconv.AppendBool(append(b, `,"single":`...), t.Single)
 
 	b = strconv.AppendInt(append(b, `,"size":`...), t.Size, 10)

@@ -61,7 +61,13 @@ func (t *torrent) advanceChokes() time.Time {
 
 // mostSlots is how many peers are served at a time, the optimistic one
 // included.
-func (t *torrent) mostSlots() int { return t.s.cfg.UploadSlotsPerTorrent + 1 }
+func (t *torrent) mostSlots() int {
+	usual := t.s.cfg.UploadSlotsPerTorrent + 1
+	if t.super.policy != nil {
+		return t.superSlots(usual)
+	}
+	return usual
+}
 
 func (p *peer) chokerView(seeding bool) choker.Peer {
 	rate := p.down.meter.perSecond()
@@ -76,6 +82,7 @@ func (p *peer) chokerView(seeding bool) choker.Peer {
 
 // onInterested gives a newly interested peer a free slot at once.
 func (t *torrent) onInterested(p *peer) {
+	p.up.sated = time.Time{}
 	if p.up.interested {
 		return
 	}

@@ -27,6 +27,8 @@ type Config struct {
 	ActiveSeeds     int // torrents seeding to connected peers at a time; 0 means no limit
 	ActiveChecks    int // torrents being verified at a time; 0 means 2
 
+	SuperSeeding SuperSeeding // "" means SuperAuto
+
 	Limits     Limits        // of the whole session
 	RatioLimit float64       // stop seeding at uploaded/size; 0 means never
 	SeedTime   time.Duration // stop seeding after this long; 0 means never
@@ -58,6 +60,9 @@ func (c Config) withDefaults() Config {
 	def(&c.UploadSlotsPerTorrent, 4)
 	def(&c.ActiveDownloads, 8)
 	def(&c.ActiveChecks, 2)
+	if c.SuperSeeding == "" {
+		c.SuperSeeding = SuperAuto
+	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}

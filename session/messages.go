@@ -25,7 +25,11 @@ const (
 // extension handshake.
 func (t *torrent) greet(p *peer) {
 	have := t.pick.Have()
+	covered := t.cover(p)
 	switch {
+	case covered && p.fast():
+		p.wire.ctl = peerwire.AppendHaveNone(p.wire.ctl)
+	case covered: // without a bitfield we have nothing (BEP 3)
 	case p.fast() && have.All():
 		p.wire.ctl = peerwire.AppendHaveAll(p.wire.ctl)
 	case p.fast() && have.Count() == 0:
@@ -36,12 +40,12 @@ func (t *torrent) greet(p *peer) {
 	if p.extended() {
 		h := peerwire.ExtHandshake{
 			Version: t.s.clientName(), ReqQ: ourReqQ, Port: t.s.port(), YourIP: p.addr.Addr(),
-			UploadOnly: t.pick.Missing() == 0,
+			UploadOnly: t.pick.Missing() == 0 && !covered, // who has nothing does not only upload
 			M:          ourExtensions,
 		}
 		p.wire.ctl = peerwire.AppendExtended(p.wire.ctl, 0, h.Append(nil))
 	}
-	if p.fast() && have.Count() > 0 {
+	if p.fast() && have.Count() > 0 && !covered {
 		for _, n := range peerwire.FastSet(p.addr.Addr(), t.meta.Hash.Wire(), t.geo.Pieces(), allowedSet) {
 			p.up.allowed[piece.Index(n)] = true
 			p.wire.ctl = peerwire.AppendAllowedFast(p.wire.ctl, piece.Index(n))
@@ -95,6 +99,10 @@ func (t *torrent) handle(p *peer, m *peerwire.Message) error {
 	case peerwire.Interested:
 		t.onInterested(p)
 	case peerwire.NotInterested:
+		if t.sated(p) {
+			p.up.sated = t.now
+			return nil
+		}
 		p.up.interested = false
 		t.choke.lostInterest(t, p)
 	case peerwire.Cancel:
@@ -113,6 +121,9 @@ func (t *torrent) onHave(p *peer, index uint32) error {
 		return fmt.Errorf("%w: have of piece %d of %d", errProtocol, index, t.geo.Pieces())
 	}
 	if t.pick.PeerHas(p.has, i) {
+		if t.super.policy != nil {
+			t.super.policy.Has(p.id, i)
+		}
 		t.updateInterest(p)
 	}
 	return nil
@@ -145,6 +156,9 @@ func (t *torrent) onBitfield(p *peer, m *peerwire.Message) error {
 		}
 	}
 	t.pick.PeerBitfield(p.has, f)
+	if t.super.policy != nil && f.Count() > 0 {
+		t.super.policy.Resync()
+	}
 	t.updateInterest(p)
 	return nil
 }
@@ -181,6 +195,7 @@ func (t *torrent) onExtended(p *peer, m *peerwire.Message) error {
 			p.listen = netip.AddrPortFrom(p.addr.Addr(), p.ext.Port)
 			t.book.Connected(p.listen, t.now)
 		}
+		t.coverLate(p)
 		t.hungry(p)
 		return nil
 	}
@@ -190,7 +205,9 @@ func (t *torrent) onExtended(p *peer, m *peerwire.Message) error {
 			return err
 		}
 		if i, ok := t.geo.Index(n); ok {
-			t.pick.PeerLacks(p.has, i)
+			if t.pick.PeerLacks(p.has, i) && t.super.policy != nil {
+				t.super.policy.Resync()
+			}
 			t.updateInterest(p)
 		}
 	}

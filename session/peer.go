@@ -71,6 +71,7 @@ type peerUp struct {
 	flying     int           // cost of the runs handed to the writer
 	grant      int64         // bytes the rate limit allows to send
 	allowed    map[piece.Index]bool
+	sated      time.Time // it lost interest because it has all it was shown; zero if not
 	served     time.Time // when they were unchoked
 	lent       int64     // payload written, as counted by the loop
 	landed     int64     // cost of the runs written, likewise

@@ -155,6 +155,9 @@ func (t *torrent) drop(p *peer, why error) {
 	p.wire.out.close()
 	t.forgetRequests(p)
 	t.pick.Leave(p.has)
+	if t.super.policy != nil {
+		t.super.policy.Leave(p.id)
+	}
 	t.choke.left(t, p)
 	t.flow.leave(p)
 	for i, q := range t.peers.all {
@@ -265,6 +268,7 @@ func (t *torrent) tickPeers() {
 		}
 		p.sets = max(0, p.sets-maxSetWork)
 		t.tickDown(p)
+		t.tickSated(p)
 		t.touch(p)
 	}
 }

@@ -60,6 +60,7 @@ func (t *torrent) snapshot() *Torrent {
 		RateUp: t.flow.up.meter.perSecond(), RateDown: t.flow.down.meter.perSecond(),
 		SecondsActive:  t.e.tot.active.Load() / int64(time.Second),
 		SecondsSeeding: t.e.tot.seeding.Load() / int64(time.Second),
+		SuperSeeding:   t.super.policy != nil,
 		Peers:          t.peers.count(), PeersKnown: t.book.Len(), Swarm: t.s.announcer.swarm(t.e),
 		Added: rec.Added, Completed: rec.Completed, Options: optionsOf(&rec),
 	}

@@ -36,6 +36,7 @@ type torrent struct {
 	disk  disk
 	peers peers
 	choke choking
+	super super
 	blame blame
 	flow  flows
 	pub   publisher
@@ -108,6 +109,9 @@ func (t *torrent) advance() time.Time {
 	}
 	next := t.clock.tick
 	if at := t.advanceChokes(); at.Before(next) {
+		next = at
+	}
+	if at := t.advanceSuper(); at.Before(next) {
 		next = at
 	}
 	t.advanceDials()

@@ -23,9 +23,12 @@ func (t *torrent) onRequest(p *peer, m *peerwire.Message) error {
 	}
 	a := piece.Block{Piece: i, Begin: m.Begin, Length: m.Length}
 	switch {
-	case !t.pick.Have().Has(i) || p.up.choking && !p.up.allowed[i] || len(p.up.queue) >= maxAsks || !t.disk.readable():
+	case !t.pick.Have().Has(i) || p.up.choking && !p.up.allowed[i] || len(p.up.queue) >= maxAsks || !t.disk.readable() || t.refused(p, i):
 		t.reject(p, a)
 	default:
+		if t.super.policy != nil {
+			t.super.policy.Asked(t.now, p.id, i)
+		}
 		p.up.queue = append(p.up.queue, a)
 		t.touch(p)
 	}
@@ -74,6 +77,9 @@ func (t *torrent) serve(p *peer) {
 		u.queue = u.queue[:n]
 		u.flying += r.cost()
 		p.wire.runs = append(p.wire.runs, r)
+		if t.super.policy != nil {
+			t.super.policy.Sent(t.now, p.id, r.piece, int64(r.total))
+		}
 	}
 }
 

@@ -45,6 +45,8 @@ type Torrent struct {
 	SecondsActive        int64
 	SecondsSeeding       int64
 
+	SuperSeeding bool // peers are shown what we have piece by piece (BEP 16)
+
 	Peers      int // connected
 	Seeds      int // connected and complete
 	PeersKnown int // addresses

@@ -14,13 +14,14 @@ const (
 
 // Torrent is a picture of one torrent.
 type Torrent struct {
-	ID      string `json:"id"` // info-hash, lower-case hex
-	Name    string `json:"name"`
-	Dir     string `json:"dir"`   // download directory
-	State   string `json:"state"` // one of the State constants
-	Error   string `json:"error"` // why State is "error", or the last problem worth showing; else empty
-	Private bool   `json:"private"`
-	Single  bool   `json:"single"` // one file, no directory of its own
+	ID           string `json:"id"` // info-hash, lower-case hex
+	Name         string `json:"name"`
+	Dir          string `json:"dir"`   // download directory
+	State        string `json:"state"` // one of the State constants
+	Error        string `json:"error"` // why State is "error", or the last problem worth showing; else empty
+	Private      bool   `json:"private"`
+	SuperSeeding bool   `json:"super_seeding"` // peers are shown what we have piece by piece (BEP 16)
+	Single       bool   `json:"single"`        // one file, no directory of its own
 
 	Size        int64   `json:"size"`        // bytes, pad files excluded
 	Wanted      int64   `json:"wanted"`      // bytes of files that are not skipped

@@ -115,6 +115,9 @@ func details(t client.Torrent) string {
 		line("Ready in", "%s", eta)
 	}
 	line("Peers", "%d connected, %d of them complete, %d known", t.Peers, t.Seeds, t.PeersKnown)
+	if t.SuperSeeding {
+		line("Showing", "each peer other pieces: nobody else has them all (super-seeding)")
+	}
 	line("Swarm", "%s seeds, %s leechers, %s downloads", countText(t.Swarm.Seeds), countText(t.Swarm.Leechers), countText(t.Swarm.Downloads))
 	line("Limits", "%s", limitsText(t.Options))
 	line("Order", "%s", orderText(t.Options.Sequential))

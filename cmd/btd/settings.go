@@ -37,6 +37,7 @@ type settings struct {
 	MaxPeers           int      `toml:"max-peers"`
 	MaxPeersPerTorrent int      `toml:"max-peers-per-torrent"`
 	UploadSlots        int      `toml:"upload-slots"`
+	SuperSeeding       string   `toml:"super-seeding"`
 	ActiveDownloads    int      `toml:"active-downloads"`
 	ActiveSeeds        int      `toml:"active-seeds"`
 	Prealloc           bool     `toml:"preallocate"`
@@ -49,7 +50,8 @@ func defaults() *settings {
 		State: client.StateDir(), APISocket: client.DefaultSocket(),
 		Listen: ":6881", LogLevel: "info", LogFormat: "text",
 		MaxPeers: 500, MaxPeersPerTorrent: 80, UploadSlots: 4, ActiveDownloads: 8,
-		Memory: 32 << 20, OpenFiles: 256,
+		SuperSeeding: string(session.SuperAuto),
+		Memory:       32 << 20, OpenFiles: 256,
 	}
 	if home, err := os.UserHomeDir(); err == nil {
 		s.Dir = filepath.Join(home, "Downloads")
@@ -74,6 +76,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.IntVar(&s.MaxPeers, "max-peers", s.MaxPeers, "connections in all")
 	f.IntVar(&s.MaxPeersPerTorrent, "max-peers-per-torrent", s.MaxPeersPerTorrent, "connections of one torrent")
 	f.IntVar(&s.UploadSlots, "upload-slots", s.UploadSlots, "peers of a torrent that are served at a time, beside one optimistic")
+	f.StringVar(&s.SuperSeeding, "super-seeding", s.SuperSeeding, "show what btd is the only seed of piece by piece: auto, on or off")
 	f.IntVar(&s.ActiveDownloads, "active-downloads", s.ActiveDownloads, "torrents downloading at a time; -1 is unlimited")
 	f.IntVar(&s.ActiveSeeds, "active-seeds", s.ActiveSeeds, "torrents uploading at a time; 0 is unlimited")
 	f.BoolVar(&s.Prealloc, "preallocate", s.Prealloc, "reserve disk space before downloading")
@@ -159,6 +162,8 @@ func (s *settings) check() error {
 		return errors.New("active-downloads is 0: nothing would ever be downloaded; -1 means no limit")
 	case s.MaxPeers < 1 || s.MaxPeersPerTorrent < 1 || s.UploadSlots < 1:
 		return errors.New("max-peers, max-peers-per-torrent and upload-slots must be at least 1")
+	case !session.SuperSeeding(s.SuperSeeding).Valid():
+		return fmt.Errorf("super-seeding is %q; want auto, on or off", s.SuperSeeding)
 	case s.Memory < 1<<20 || s.OpenFiles < 8:
 		return errors.New("memory must be at least 1MiB and open-files at least 8")
 	}
@@ -171,6 +176,7 @@ func (s *settings) session(log *slog.Logger) session.Config {
 		StateDir: s.State, Dir: s.Dir, Listen: s.Listen, Version: version,
 		MaxPeers: s.MaxPeers, MaxPeersPerTorrent: s.MaxPeersPerTorrent,
 		UploadSlotsPerTorrent: s.UploadSlots,
+		SuperSeeding:          session.SuperSeeding(s.SuperSeeding),
 		ActiveDownloads:       s.ActiveDownloads, ActiveSeeds: s.ActiveSeeds,
 		Limits:     session.Limits{Up: int64(s.LimitUp), Down: int64(s.LimitDown)},
 		RatioLimit: s.Ratio, SeedTime: time.Duration(s.SeedTime),

@@ -62,6 +62,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{"bad rate in file", "limit-up = \"fast\"\n", nil, nil, []string{"line 1", "fast"}},
 		{"environment", "", map[string]string{"BTD_RATIO": "x"}, nil, []string{"BTD_RATIO"}},
 		{"negative", "", nil, []string{"--ratio", "-1"}, []string{"negative"}},
+		{"super-seeding", "super-seeding = \"maybe\"\n", nil, nil, []string{"super-seeding", "maybe", "auto"}},
 		{"no API", "", nil, []string{"--api-socket", ""}, []string{"api-socket", "api-tcp"}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
