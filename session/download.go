@@ -327,14 +327,17 @@ func (t *torrent) onReject(p *peer, m *peerwire.Message) {
 	if at < 0 {
 		return
 	}
-	if !p.down.reqs[at].cancelled {
+	cancelled := p.down.reqs[at].cancelled
+	if !cancelled {
 		t.pick.Dropped(p.has, b)
-	}
-	if !p.down.reqs[at].cancelled {
 		t.flow.down.refund(p, int64(b.Length))
 	}
 	t.settleRequest(p, at)
 	p.wire.credit.Add(-1)
+	if cancelled {
+		t.hungry(p)
+		return // that is the answer to a cancel (BEP 6)
+	}
 	// A peer that says no is asked again later, not as fast as it can say so.
 	p.down.pause = t.now.Add(time.Second)
 	p.down.allowed = slices.DeleteFunc(p.down.allowed, func(i piece.Index) bool { return p.down.choked && i == b.Piece })

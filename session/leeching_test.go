@@ -227,3 +227,45 @@ func TestDontHave(t *testing.T) {
 	p.serveUntil("the last piece", func(m peerwire.Message) bool { return m.ID == peerwire.NotInterested })
 	await(t, s, c, "completion", complete)
 }
+
+// TestCancelledThenRejected: a reject is the answer to a cancel, and no reason
+// to leave the peer alone for a while.
+func TestCancelledThenRejected(t *testing.T) {
+	c := makeContent(t, 64<<10, map[string]int{"": 64 << 10})
+	s := started(t, c)
+	a, b := dialRaw(t, s, c, "a", fastPeer), dialRaw(t, s, c, "b", fastPeer)
+	a.send(peerwire.AppendUnchoke(peerwire.AppendHaveAll(nil)))
+	var asked []peerwire.Message
+	for range 4 {
+		asked = append(asked, a.until(peerwire.Request))
+	}
+	b.send(peerwire.AppendUnchoke(peerwire.AppendHaveAll(nil)))
+	twice := b.until(peerwire.Request)
+	for _, m := range asked {
+		if m.Begin == twice.Begin {
+			a.give(m)
+		}
+	}
+	m := b.until(peerwire.Cancel)
+	out := peerwire.AppendReject(nil, piece.Block{Piece: piece.Index(m.Index), Begin: m.Begin, Length: m.Length})
+	b.send(peerwire.AppendChoke(out))
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		var choked, paused bool
+		s.look(s.byWire(c.meta.Hash.Wire()), func(t *torrent) {
+			for _, p := range t.peers.all {
+				if p.hs.PeerID[8] == 'b' {
+					choked, paused = p.down.choked, !p.down.pause.IsZero()
+				}
+			}
+		})
+		if choked {
+			if paused {
+				t.Error("a peer that answered a cancel is not asked for a while")
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the choke was not seen")
+		}
+	}
+}
