@@ -34,14 +34,14 @@ func TestStopAfterSeedTime(t *testing.T) {
 	}
 }
 
-// TestUploadLimitIsHeldAndShared serves eight downloaders at 5 MiB/s for ten
-// seconds. Correctness of the rate is the feature here, hence the clock.
+// TestUploadLimitIsHeldAndShared serves eight downloaders at 5 MiB/s for
+// eight seconds. Correctness of the rate is the feature here, hence the clock.
 func TestUploadLimitIsHeldAndShared(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes 12 s")
+		t.Skip("takes 10 s")
 	}
 	const rate = 5 << 20
-	c := makeContent(t, 256<<10, map[string]int{"": 96 << 20})
+	c := makeContent(t, 256<<10, map[string]int{"": 160 << 20})
 	seed := seedOf(t, c, func(cfg *Config) {
 		cfg.Limits.Up = rate
 		cfg.UploadSlotsPerTorrent = 8
@@ -59,48 +59,67 @@ func TestUploadLimitIsHeldAndShared(t *testing.T) {
 	up := func() int64 { return seed.byWire(c.meta.Hash.Wire()).tot.up.Load() }
 	down := func(s *Session) int64 { return s.byWire(c.meta.Hash.Wire()).tot.down.Load() }
 	time.Sleep(time.Second)
-	from, began := up(), time.Now()
-	var before []int64
-	for _, s := range leeches {
-		before = append(before, down(s))
-	}
-	time.Sleep(10 * time.Second)
-	got := float64(up()-from) / time.Since(began).Seconds()
-	if math.Abs(got/rate-1) > 0.03 {
-		t.Errorf("the seed sent %.3f MiB/s, want 5 MiB/s within 3 %%", got/(1<<20))
-	}
-	for i, s := range leeches {
-		share := float64(down(s)-before[i]) / time.Since(began).Seconds() / (rate / 8)
-		if share < 0.85 || share > 1.15 {
-			t.Errorf("downloader %d got %.2f of its fair share", i, share)
+	holds(t, "the seed sent", rate, up, func(seconds float64, before []int64) bool {
+		fair := true
+		for i, s := range leeches {
+			share := float64(down(s)-before[i]) / seconds / (rate / 8)
+			if share < 0.85 || share > 1.15 {
+				t.Logf("downloader %d got %.2f of its fair share", i, share)
+				fair = false
+			}
+		}
+		return fair
+	}, func() (now []int64) {
+		for _, s := range leeches {
+			now = append(now, down(s))
+		}
+		return now
+	})
+}
+
+// holds checks that counter grows by rate bytes a second, within 3 %, over some
+// seconds in a row. A machine that is busy with something else gets three
+// chances. also, if given, is told how long it was and what sample said at the
+// start.
+func holds(t *testing.T, what string, rate float64, counter func() int64, also func(float64, []int64) bool, sample func() []int64) {
+	t.Helper()
+	for range 3 {
+		var before []int64
+		if sample != nil {
+			before = sample()
+		}
+		from, began := counter(), time.Now()
+		time.Sleep(8 * time.Second)
+		seconds := time.Since(began).Seconds()
+		got := float64(counter()-from) / seconds
+		t.Logf("%s %.3f MiB/s, want %.3f within 3 %%", what, got/(1<<20), rate/(1<<20))
+		if math.Abs(got/rate-1) <= 0.03 && (also == nil || also(seconds, before)) {
+			return
 		}
 	}
+	t.Errorf("%s something else three times: the limit is not held", what)
 }
 
 func TestDownloadLimit(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes 11 s")
+		t.Skip("takes 10 s")
 	}
 	const rate = 5 << 20
-	c := makeContent(t, 256<<10, map[string]int{"": 80 << 20})
+	c := makeContent(t, 256<<10, map[string]int{"": 160 << 20})
 	seed := seedOf(t, c, nil)
 	leech := open(t, nil)
 	add(t, leech, c, AddOptions{Peers: addrs(seed), Limits: Limits{Down: rate}})
 	await(t, leech, c, "the first bytes", func(v Torrent) bool { return v.Downloaded > 0 })
 	down := func() int64 { return leech.byWire(c.meta.Hash.Wire()).tot.down.Load() }
 	time.Sleep(time.Second)
-	from, began := down(), time.Now()
-	time.Sleep(10 * time.Second)
-	got := float64(down()-from) / time.Since(began).Seconds()
-	if math.Abs(got/rate-1) > 0.03 {
-		t.Errorf("downloaded %.3f MiB/s, want 5 MiB/s within 3 %%", got/(1<<20))
-	}
+	holds(t, "it downloaded", rate, down, nil, nil)
 	// Lifting the limit is felt at once.
 	if err := leech.SetLimits(context.Background(), c.meta.Hash, Limits{}); err != nil {
 		t.Fatal(err)
 	}
+	from, began := down(), time.Now()
 	await(t, leech, c, "completion", complete)
-	if took := time.Since(began); took > 18*time.Second {
-		t.Errorf("complete after %s: the limit was not lifted", took)
+	if left, took := float64(down()-from), time.Since(began).Seconds(); left/took < 2*rate {
+		t.Errorf("the last %.0f MiB took %.1f s: the limit was not lifted", left/(1<<20), took)
 	}
 }
