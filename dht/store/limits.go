@@ -1,0 +1,168 @@
+package store
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+)
+
+// LimitsConfig says how much is done for others. The zero value means the
+// defaults.
+type LimitsConfig struct {
+	Queries    float64 // a second from one address (IPv6: /64) over 10 s; 0 means 5
+	LocalRate  float64 // the same for one address and port of a local network; 0 means 500
+	Bytes      float64 // of replies a second, with a burst of 3 s; 0 means 16,000
+	LocalBytes float64 // the same to local networks; 0 means 1,000,000
+}
+
+func (c LimitsConfig) withDefaults() LimitsConfig {
+	if c.Queries == 0 {
+		c.Queries = 5
+	}
+	if c.LocalRate == 0 {
+		c.LocalRate = 500
+	}
+	if c.Bytes == 0 {
+		c.Bytes = 16000
+	}
+	if c.LocalBytes == 0 {
+		c.LocalBytes = 1e6
+	}
+	return c
+}
+
+const (
+	querySpan  = 10 // seconds over which the rate is averaged
+	byteSpan   = 3  // seconds of bytes that may come at once
+	silence    = 5 * 60 * 1000
+	limitSets  = 256 // times limitWays are the addresses that are remembered
+	limitWays  = 4
+	milliscale = 1000
+)
+
+// Verdict is what is done with a query.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Serve    Verdict = iota
+	NoBudget         // no reply bytes are left
+	TooFast
+	Silenced // it was too fast less than 5 minutes ago
+)
+
+// Limits decides whether a query is served. Its memory is fixed: 1,024
+// addresses are remembered, and a new one takes the place of the one in its set
+// of four that was quiet the longest.
+type Limits struct {
+	cfg    LimitsConfig
+	start  time.Time
+	mix    uint64
+	sets   [limitSets][limitWays]asker
+	global bucket
+	local  bucket
+}
+
+// asker is one address. Times are milliseconds since start.
+type asker struct {
+	key      uint64 // 0: free
+	last     int64
+	left     float32 // queries it may send at once
+	silenced bool    // until last + silence
+}
+
+// bucket is a budget of bytes.
+type bucket struct {
+	left float64
+	last int64
+}
+
+// NewLimits starts with full budgets.
+func NewLimits(cfg LimitsConfig, now time.Time, rng *rand.Rand) *Limits {
+	cfg = cfg.withDefaults()
+	return &Limits{
+		cfg: cfg, start: now, mix: rng.Uint64() | 1,
+		global: bucket{left: cfg.Bytes * byteSpan}, local: bucket{left: cfg.LocalBytes * byteSpan},
+	}
+}
+
+// Query counts a query from an address and decides what to do with it.
+func (l *Limits) Query(from netip.AddrPort, now time.Time) Verdict {
+	at := l.at(now)
+	ip := from.Addr().Unmap()
+	key, rate := asked(ip), l.cfg.Queries
+	local := Local(ip)
+	if local {
+		key, rate = key+uint64(from.Port())<<48, l.cfg.LocalRate
+	}
+	a := l.find(key+1, at, rate)
+	if a.silenced {
+		if at < a.last+silence {
+			return Silenced
+		}
+		a.silenced, a.left = false, float32(rate*querySpan)
+	}
+	a.left = min(float32(rate*querySpan), a.left+float32(float64(max(0, at-a.last))*rate/milliscale))
+	a.last = max(at, a.last)
+	if a.left < 1 {
+		a.silenced = true
+		return TooFast
+	}
+	a.left--
+	if l.budget(local, at).left <= 0 {
+		return NoBudget
+	}
+	return Serve
+}
+
+// Sent takes the bytes of a reply out of the budget.
+func (l *Limits) Sent(to netip.AddrPort, n int, now time.Time) {
+	l.budget(Local(to.Addr().Unmap()), l.at(now)).left -= float64(n)
+}
+
+func (l *Limits) at(now time.Time) int64 { return now.Sub(l.start).Milliseconds() }
+
+func (l *Limits) budget(local bool, at int64) *bucket {
+	b, rate := &l.global, l.cfg.Bytes
+	if local {
+		b, rate = &l.local, l.cfg.LocalBytes
+	}
+	b.left = min(rate*byteSpan, b.left+float64(max(0, at-b.last))*rate/milliscale)
+	b.last = max(at, b.last)
+	return b
+}
+
+// find is the entry of an address, old or new.
+func (l *Limits) find(key uint64, at int64, rate float64) *asker {
+	set := &l.sets[(key*l.mix)>>56%limitSets]
+	oldest := &set[0]
+	for i := range set {
+		a := &set[i]
+		if a.key == key {
+			return a
+		}
+		if a.key == 0 || (oldest.key != 0 && a.last < oldest.last) {
+			oldest = a
+		}
+	}
+	*oldest = asker{key: key, last: at, left: float32(rate * querySpan)}
+	return oldest
+}
+
+// asked is the 64 bits that an address is known by.
+func asked(ip netip.Addr) uint64 {
+	if ip.Is4() {
+		b := ip.As4()
+		return uint64(binary.BigEndian.Uint32(b[:]))
+	}
+	b := ip.As16()
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// Local tells whether an address belongs to a local network: those that BEP 42
+// ("Enforcement") exempts, and their like of IPv6.
+func Local(ip netip.Addr) bool {
+	ip = ip.Unmap()
+	return ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast()
+}
