@@ -1,0 +1,128 @@
+package table
+
+import (
+	"net/netip"
+	"time"
+
+	"btd/dht/contact"
+	"btd/dht/krpc"
+)
+
+// Answered tells of a reply from addr that matches a query of ours, whatever
+// it was sent for. id is the one in the reply, rtt the time since the query
+// was sent; 0 if that is not known.
+func (t *Table) Answered(id krpc.ID, addr netip.AddrPort, rtt time.Duration, now time.Time) {
+	t.hear(now)
+	n := contact.Node{ID: id, Addr: addr}
+	e := t.byAddr[addr]
+	if e != nil && e.node.ID != id {
+		t.report(e, false)
+		t.remove(e) // somebody else lives there now
+		t.fill(int(e.bucket), now)
+		e = nil
+	}
+	if e == nil {
+		if e = t.admit(n, now); e == nil {
+			return
+		}
+	}
+	t.report(e, true)
+	if e.live && e.fails > 0 {
+		t.good++
+	}
+	switch {
+	case rtt <= 0:
+	case e.rtt == 0 || !e.proven():
+		e.rtt = rtt
+	default:
+		e.rtt += (rtt - e.rtt) / 4
+	}
+	if e.first.IsZero() {
+		e.first = now
+	}
+	e.answered, e.fails, e.restored = now, 0, false
+	b := &t.buckets[e.bucket]
+	b.changed = now
+	if !e.live {
+		t.promote(e, now)
+	}
+}
+
+// TimedOut tells that a query to addr went unanswered, whatever it was sent
+// for. A reply that comes later makes it good with Answered.
+func (t *Table) TimedOut(addr netip.AddrPort, now time.Time) {
+	t.misses++
+	if t.misses == downAfter {
+		t.forgive()
+	}
+	e := t.byAddr[addr]
+	if e == nil {
+		return
+	}
+	if t.LinkDown() {
+		e.probing = false
+		return
+	}
+	t.report(e, false)
+	if !e.live {
+		t.remove(e)
+		return
+	}
+	if e.fails > 0 && !t.heard.After(e.failed) {
+		return // nothing was heard since its last miss: that may be our link
+	}
+	if e.fails++; e.fails == 1 {
+		t.good--
+	}
+	e.failed = now
+	if e.fails > 1 {
+		t.remove(e)
+		t.fill(int(e.bucket), now)
+		return
+	}
+	if s := t.ready(int(e.bucket), now); s != nil {
+		t.swap(e, s, now)
+	}
+}
+
+// Seen tells of a query that came from a node that does not say it is
+// read-only (BEP 43).
+func (t *Table) Seen(id krpc.ID, addr netip.AddrPort, now time.Time) {
+	t.hear(now)
+	if e := t.byAddr[addr]; e != nil {
+		if e.node.ID == id {
+			e.queried = now
+		}
+		return
+	}
+	t.admit(contact.Node{ID: id, Addr: addr}, now)
+}
+
+// Named tells of a node in the reply of the node at from to a FindNode of
+// Upkeep. Those in replies to a search need not be told: they are asked in the
+// search, if they are of use, and answer for themselves.
+func (t *Table) Named(from netip.AddrPort, n contact.Node, now time.Time) {
+	if t.byAddr[n.Addr] != nil || !contact.MayName(from, n.Addr) {
+		return
+	}
+	if e := t.admit(n, now); e != nil {
+		t.buckets[e.bucket].dry = 0
+	}
+}
+
+// hear notes that something came in, so that our link is up.
+func (t *Table) hear(now time.Time) {
+	t.heard, t.misses = now, 0
+}
+
+// forgive takes back what was held against nodes since anything was heard.
+func (t *Table) forgive() {
+	for i := range t.deepest + 1 {
+		for _, e := range t.buckets[i].live {
+			if e.fails == 1 && e.failed.After(t.heard) {
+				e.fails = 0
+				t.good++
+			}
+		}
+	}
+}
