@@ -75,7 +75,14 @@ func AppendNode(b []byte, id ID, addr netip.AddrPort) []byte {
 
 // AppendValue appends one element for Body.Values from a compact address of 6
 // or 18 bytes.
-func AppendValue(b, compact []byte) []byte { return appendString(b, compact) }
+func AppendValue(b, compact []byte) []byte {
+	if len(compact) == PeerSize {
+		b = append(b, '6', ':')
+	} else {
+		b = append(b, '1', '8', ':')
+	}
+	return append(b, compact...)
+}
 
 // AddrOf reads a compact address of 6 or 18 bytes. It is invalid for any other
 // length.

@@ -289,24 +289,6 @@ func TestCanonical(t *testing.T) {
 	}
 }
 
-func TestDistance(t *testing.T) {
-	t.Parallel()
-	var zero, one, half ID
-	one.SetBit(159, true)
-	half.SetBit(0, true)
-	for _, c := range []struct {
-		a, b ID
-		want int
-	}{{zero, zero, 0}, {zero, one, 1}, {zero, half, 160}, {one, half, 160}, {half, half, 0}} {
-		if got := DistanceBits(c.a, c.b); got != c.want {
-			t.Errorf("distance of %v and %v has %d bits, want %d", c.a, c.b, got, c.want)
-		}
-	}
-	if !Nearer(zero, one, half) || Nearer(zero, half, one) || Nearer(zero, one, one) {
-		t.Error("Nearer does not order by distance")
-	}
-}
-
 // mutate changes a packet in place or in length.
 func mutate(rng *rand.Rand, b []byte) []byte {
 	b = slices.Clone(b)

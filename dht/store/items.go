@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"btd/dht/contact"
 	"btd/dht/krpc"
 )
 
@@ -63,18 +64,18 @@ func (i *Item) size() int { return itemSize + len(i.V) + len(i.Salt) }
 // Items are the stored values.
 type Items struct {
 	cfg   ItemsConfig
-	self  krpc.ID
+	self  contact.Key
 	items map[krpc.ID]*Item
 	bytes int
 }
 
 // NewItems makes an empty store. self is our node id.
 func NewItems(cfg ItemsConfig, self krpc.ID) *Items {
-	return &Items{cfg: cfg.withDefaults(), self: self, items: make(map[krpc.ID]*Item)}
+	return &Items{cfg: cfg.withDefaults(), self: contact.KeyOf(self), items: make(map[krpc.ID]*Item)}
 }
 
 // SetSelf tells a new node id.
-func (s *Items) SetSelf(id krpc.ID) { s.self = id }
+func (s *Items) SetSelf(id krpc.ID) { s.self = contact.KeyOf(id) }
 
 // Len is the number of items and about how many bytes they take.
 func (s *Items) Len() (items, bytes int) { return len(s.items), s.bytes }
@@ -161,16 +162,16 @@ func (s *Items) makeRoom(target krpc.ID, item *Item, now time.Time) bool {
 	}
 	s.Expire(now)
 	for len(s.items) >= s.cfg.Count || s.bytes+item.size() > s.cfg.Bytes {
-		victim, fewest := target, bits.OnesCount64(item.askedBy)
-		own, ownVictim := 0, target
+		victim, fewest, far := target, bits.OnesCount64(item.askedBy), contact.KeyOf(target).Xor(s.self)
+		own, ownVictim, ownFar := 0, target, contact.Key{}
 		for t, i := range s.items {
-			n := bits.OnesCount64(i.askedBy)
-			if n < fewest || (n == fewest && krpc.Nearer(s.self, victim, t)) {
-				victim, fewest = t, n
+			n, d := bits.OnesCount64(i.askedBy), contact.KeyOf(t).Xor(s.self)
+			if n < fewest || (n == fewest && far.Less(d)) {
+				victim, fewest, far = t, n, d
 			}
 			if i.from == item.from {
-				if own == 0 || krpc.Nearer(s.self, ownVictim, t) {
-					ownVictim = t
+				if own == 0 || ownFar.Less(d) {
+					ownVictim, ownFar = t, d
 				}
 				own++
 			}

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"time"
+
+	"btd/dht/contact"
 )
 
 // LimitsConfig says how much is done for others. The zero value means the
@@ -160,9 +162,7 @@ func asked(ip netip.Addr) uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// Local tells whether an address belongs to a local network: those that BEP 42
-// ("Enforcement") exempts, and their like of IPv6.
+// Local tells whether an address belongs to a local network.
 func Local(ip netip.Addr) bool {
-	ip = ip.Unmap()
-	return ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast()
+	return contact.ScopeOf(netip.AddrPortFrom(ip.Unmap(), 1)) == contact.Local
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"btd/dht/contact"
 	"btd/dht/krpc"
 )
 
@@ -49,7 +50,7 @@ const (
 // Peers are the announced peers of one address family.
 type Peers struct {
 	cfg      PeersConfig
-	self     krpc.ID
+	self     contact.Key
 	start    time.Time
 	addrSize int // 4 or 16
 	torrents map[krpc.ID]*torrent
@@ -63,7 +64,7 @@ type torrent struct{ records []byte }
 // NewPeers makes an empty store for IPv6 peers if v6, else for IPv4 ones. self
 // is our node id.
 func NewPeers(cfg PeersConfig, v6 bool, self krpc.ID, now time.Time) *Peers {
-	p := &Peers{cfg: cfg.withDefaults(), self: self, start: now, addrSize: 4, torrents: make(map[krpc.ID]*torrent)}
+	p := &Peers{cfg: cfg.withDefaults(), self: contact.KeyOf(self), start: now, addrSize: 4, torrents: make(map[krpc.ID]*torrent)}
 	if v6 {
 		p.addrSize = 16
 	}
@@ -71,7 +72,7 @@ func NewPeers(cfg PeersConfig, v6 bool, self krpc.ID, now time.Time) *Peers {
 }
 
 // SetSelf tells a new node id.
-func (p *Peers) SetSelf(id krpc.ID) { p.self = id }
+func (p *Peers) SetSelf(id krpc.ID) { p.self = contact.KeyOf(id) }
 
 // Len is the number of torrents and of peers.
 func (p *Peers) Len() (torrents, peers int) { return len(p.torrents), p.count }
@@ -172,18 +173,23 @@ func (p *Peers) put(t *torrent, record []byte, minute uint16, local bool) {
 func (p *Peers) makeRoom(hash krpc.ID, record []byte) bool {
 	size, mine := p.size(), 0
 	var ownVictim krpc.ID
-	victim, fewest := hash, 1
+	var ownFar contact.Key
+	victim, fewest, far := hash, 1, contact.KeyOf(hash).Xor(p.self)
 	for h, t := range p.torrents {
 		n, sole := len(t.records)/size, p.soleAddress(t)
 		if sole != nil {
 			n = 1 // whatever number of ports
 		}
-		if n < fewest || (n == fewest && krpc.Nearer(p.self, victim, h)) {
-			victim, fewest = h, n
+		if n > fewest {
+			continue
+		}
+		d := contact.KeyOf(h).Xor(p.self)
+		if n < fewest || far.Less(d) {
+			victim, fewest, far = h, n, d
 		}
 		if sole != nil && string(sole) == string(record[:p.addrSize]) {
-			if mine == 0 || krpc.Nearer(p.self, ownVictim, h) {
-				ownVictim = h
+			if mine == 0 || ownFar.Less(d) {
+				ownVictim, ownFar = h, d
 			}
 			mine++
 		}
@@ -223,7 +229,7 @@ func (p *Peers) remove(t *torrent, at int) {
 	p.count--
 }
 
-// AppendValues appends up to n peers of a torrent, chosen at random, in the
+// AppendValues appends up to n > 0 peers of a torrent, chosen at random, in the
 // form of [krpc.Body.Values], and tells how many. Without seeds if noSeed.
 func (p *Peers) AppendValues(b []byte, hash krpc.ID, n int, noSeed bool, now time.Time, rng *rand.Rand) ([]byte, int) {
 	t := p.torrents[hash]
@@ -231,32 +237,34 @@ func (p *Peers) AppendValues(b []byte, hash krpc.ID, n int, noSeed bool, now tim
 		return b, 0
 	}
 	size, minute, given := p.size(), p.minute(now), 0
-	var swap [16 + 2 + stampSize]byte
-	// A shuffle that stops early. The order of records means nothing.
-	for at := 0; at < len(t.records) && given < n; {
-		other := at + rng.IntN((len(t.records)-at)/size)*size
-		r := t.records[other : other+size]
-		if p.expired(r, minute) {
-			p.remove(t, other)
+	count := len(t.records) / size
+	// A window at a random place. Two records change places each time, so that
+	// the neighbours in a window are not always the same.
+	p.swap(t, rng.IntN(count), rng.IntN(count))
+	at := rng.IntN(count) * size
+	for range count {
+		r := t.records[at : at+size]
+		if at += size; at == len(t.records) {
+			at = 0
+		}
+		if p.expired(r, minute) || (noSeed && stampOf(r)&seedBit != 0) {
 			continue
 		}
-		here := t.records[at : at+size]
-		if at != other {
-			copy(swap[:], here)
-			copy(here, r)
-			copy(r, swap[:size])
+		b = krpc.AppendValue(b, r[:p.addrSize+2])
+		if given++; given >= n {
+			break
 		}
-		at += size
-		if noSeed && stampOf(here)&seedBit != 0 {
-			continue
-		}
-		b = krpc.AppendValue(b, here[:p.addrSize+2])
-		given++
-	}
-	if len(t.records) == 0 {
-		p.drop(hash)
 	}
 	return b, given
+}
+
+func (p *Peers) swap(t *torrent, i, j int) {
+	var r [16 + 2 + stampSize]byte
+	size := p.size()
+	a, b := t.records[i*size:(i+1)*size], t.records[j*size:(j+1)*size]
+	copy(r[:], a)
+	copy(a, b)
+	copy(b, r[:size])
 }
 
 // Filters are the seeds and the other peers of a torrent (BEP 33). It costs a

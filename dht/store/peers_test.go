@@ -158,6 +158,7 @@ func TestPeersExpire(t *testing.T) {
 	if got := valuesOf(p, fresh, 9, false, start.Add(80*time.Minute), rng); len(got) != 0 {
 		t.Errorf("after 80 minutes %v are given", got)
 	}
+	p.Expire(start.Add(80 * time.Minute))
 	if torrents, peers := p.Len(); torrents != 0 || peers != 0 {
 		t.Errorf("at the end there are %d torrents with %d peers", torrents, peers)
 	}

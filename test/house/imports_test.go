@@ -96,7 +96,7 @@ var table = map[string]layer{
 	"dht/contact":      {[]string{"dht/krpc"}, pure},
 	"dht/table":        {[]string{"dht/krpc", "dht/contact"}, pure},
 	"dht/lookup":       {[]string{"dht/krpc", "dht/contact"}, pure},
-	"dht/store":        {[]string{"dht/krpc"}, pure},
+	"dht/store":        {[]string{"dht/krpc", "dht/contact"}, pure},
 	"dht/world":        {[]string{"dht", "dht/krpc", "dht/contact", "dht/table", "dht/lookup", "dht/store"}, "it is a simulated network for tests"},
 	"storage":          {[]string{"piece", "piece/sha1x", "metainfo"}, "it moves blocks to and from files; what they are for is the session's business"},
 	"storage/resume":   {[]string{"piece", "metainfo"}, "it remembers; it must not be able to touch the data that it speaks of"},
