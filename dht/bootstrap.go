@@ -1,0 +1,84 @@
+package dht
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"btd/dht/table"
+)
+
+const (
+	bootAtOnce  = 2
+	bootFirst   = 2 * time.Second // until it is tried again; doubles
+	bootLongest = 5 * time.Minute
+)
+
+// bootstrap is whom we ask while we know nobody, or few.
+type bootstrap struct {
+	addrs []netip.AddrPort
+	next  time.Time // zero: never
+	wait  time.Duration
+	tries int // in a row, while we know nobody
+}
+
+// SetBootstrap tells whom to ask when the table is empty. It asks at once if
+// it is.
+func (n *Node) SetBootstrap(addrs []netip.AddrPort, now time.Time) {
+	b := &n.boot
+	b.addrs = b.addrs[:0]
+	for _, a := range addrs {
+		a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+		if n.reachable(a) && !slices.Contains(b.addrs, a) && len(b.addrs) < maxNodes {
+			b.addrs = append(b.addrs, a)
+		}
+	}
+	b.next, b.wait, b.tries = now, 0, 0
+	n.dueAt(now)
+}
+
+// runBootstrap asks two of the list, beside what is left of an earlier run:
+// until somebody answers with growing pauses, and every 5 minutes as long as
+// we know few, so that two halves of a small network find each other.
+func (n *Node) runBootstrap(now time.Time) {
+	b := &n.boot
+	if b.next.IsZero() || now.Before(b.next) {
+		return
+	}
+	if len(b.addrs) == 0 {
+		b.next = time.Time{}
+		return
+	}
+	known := n.table.Len()
+	if known > 0 {
+		b.wait, b.tries = bootLongest, 0
+	} else {
+		b.wait = min(max(bootFirst, 2*b.wait), bootLongest)
+		b.tries++
+	}
+	b.next = now.Add(b.wait)
+	if known >= table.K {
+		return
+	}
+	n.rng.Shuffle(len(b.addrs), func(i, j int) { b.addrs[i], b.addrs[j] = b.addrs[j], b.addrs[i] })
+	for _, addr := range b.addrs[:min(bootAtOnce, len(b.addrs))] {
+		n.findNode(addr, n.self, true, now)
+	}
+}
+
+// Status says in words how it stands with the node.
+func (n *Node) Status(now time.Time) string {
+	b := &n.boot
+	switch known := n.table.Len(); {
+	case known > 0 && n.table.LinkDown():
+		return "nobody answers any more: our own connection seems to be down"
+	case known > 0:
+		return fmt.Sprintf("%d nodes known", known)
+	case len(b.addrs) == 0:
+		return "nobody known: no bootstrap host could be resolved, and no node is remembered"
+	case b.tries > 1:
+		return fmt.Sprintf("no bootstrap host answers: tried %d times, next in %v", b.tries, max(0, b.next.Sub(now)).Round(time.Second))
+	}
+	return "asking bootstrap hosts"
+}

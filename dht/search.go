@@ -1,0 +1,415 @@
+package dht
+
+import (
+	"net/netip"
+	"time"
+
+	"btd/dht/contact"
+	"btd/dht/krpc"
+	"btd/dht/lookup"
+	"btd/dht/store"
+)
+
+// Kind is what a search asks each node.
+type Kind uint8
+
+// The kinds of searches.
+const (
+	FindNode Kind = iota
+	GetPeers      // BEP 5; may announce and scrape
+	Get           // BEP 44; may put
+)
+
+// Search says what is searched for. Callbacks are called during HandlePacket
+// and Tick; they may be nil.
+type Search struct {
+	Kind   Kind
+	Target krpc.ID
+
+	// GetPeers.
+	NoSeed      bool   // peers that are no seeds, if possible (BEP 33)
+	Scrape      bool   // filters as well (BEP 33)
+	Announce    bool   // tell the closest nodes that we have the torrent
+	Port        uint16 // announced
+	ImpliedPort bool   // the port that our packets come from counts instead
+	Seed        bool   // we are a seed (BEP 33)
+
+	// Peers hears of peers as they come, each once. The slice is valid during
+	// the call.
+	Peers func([]netip.AddrPort)
+
+	// Get.
+	Salt []byte // of the mutable item
+	// Item hears of each item that is newer than the ones before and whose
+	// signature, or hash, is right.
+	Item func(Item)
+	// Put is called when the closest nodes are known, with the newest item
+	// found, nil if there is none. What it returns is stored there, unless nil.
+	Put func(newest *Item) *Item
+
+	Trace func(lookup.Event)
+	Done  func(Result) // called once, unless the search is cancelled
+}
+
+// Result is how a search ended.
+type Result struct {
+	Target  krpc.ID
+	Err     error
+	Closest []lookup.Found // that answered, the nearest first
+	Stats   lookup.Stats
+	Elapsed time.Duration
+	Cached  bool // it began with the closest nodes of an earlier search
+	Peers   int  // that were told of
+	Item    *Item
+	Stored  int   // nodes that took the announce or the item
+	Codes   []int // of errors by which others refused
+	// Seeds and Leechers are estimates from filters, and Filters is from how
+	// many nodes these came (BEP 33).
+	Seeds, Leechers float64
+	Filters         int
+}
+
+const (
+	maxRunning  = 64               // searches at once
+	maxWaiting  = 1024             // beyond
+	patience    = 60 * time.Second // for a first node, and for the whole of a search
+	maxPeers    = 4096             // of one search
+	startNodes  = 16               // that a search begins with
+	maxCached   = 8192             // targets whose closest nodes are remembered
+	cacheFor    = time.Hour
+	resendAfter = 1500 * time.Millisecond // of an announce or a put
+	writeTries  = 2
+)
+
+// searches are those under way and waiting.
+type searches struct {
+	running []*search
+	waiting []*search
+	cache   map[krpc.ID]closest
+}
+
+// closest are the compact nodes that were closest to a target.
+type closest struct {
+	nodes string
+	at    time.Time
+}
+
+// search is one under way.
+type search struct {
+	Search
+	look    *lookup.Lookup
+	asked   time.Time // of us
+	began   time.Time
+	next    time.Time // when it is to be driven
+	over    bool
+	writing bool
+	byAddr  map[netip.AddrPort]*transaction // the latest to each address
+	seen    map[netip.AddrPort]struct{}     // peers told of
+	holders map[netip.AddrPort]int64        // sequence numbers of items, for cas
+	writes  []write
+	item    *Item // to be put
+	seeds   store.Filter
+	peers   store.Filter
+	result  Result
+}
+
+// write is one announce_peer or put.
+type write struct {
+	to    lookup.Found
+	sent  time.Time
+	tries int
+	done  bool
+}
+
+// next is when the first search is to be driven; zero if there is none.
+func (ss *searches) next() (at time.Time) {
+	for _, s := range ss.running {
+		if at.IsZero() || s.next.Before(at) {
+			at = s.next
+		}
+	}
+	if len(ss.waiting) > 0 && len(ss.running) < maxRunning {
+		if give := ss.waiting[0].asked.Add(patience); at.IsZero() || give.Before(at) {
+			at = give
+		}
+	}
+	return at
+}
+
+// Start begins a search with the next Tick and returns how to cancel it. The
+// error is ErrBusy.
+func (n *Node) Start(s Search, now time.Time) (cancel func(), err error) {
+	if len(n.searches.waiting) >= maxWaiting {
+		return nil, ErrBusy
+	}
+	run := &search{Search: s, asked: now}
+	n.searches.waiting = append(n.searches.waiting, run)
+	n.dueAt(now)
+	return func() { run.over = true }, nil
+}
+
+// Searches is the number of searches under way and waiting.
+func (n *Node) Searches() (running, waiting int) {
+	return len(n.searches.running), len(n.searches.waiting)
+}
+
+// runSearches begins what can begin, and drives what is due.
+func (n *Node) runSearches(now time.Time) {
+	ss := &n.searches
+	for len(ss.waiting) > 0 && len(ss.running) < maxRunning {
+		s := ss.waiting[0]
+		ready := n.table.Len() > 0 || len(n.boot.addrs) > 0 || now.Sub(s.asked) >= patience
+		if !s.over && !ready {
+			break
+		}
+		ss.waiting[0] = nil
+		ss.waiting = ss.waiting[1:]
+		if !s.over {
+			n.begin(s, now)
+		}
+	}
+	for i := 0; i < len(ss.running); i++ {
+		if s := ss.running[i]; !s.over && !now.Before(s.next) {
+			n.drive(s, now)
+		}
+	}
+	kept := ss.running[:0]
+	for _, s := range ss.running {
+		if !s.over {
+			kept = append(kept, s)
+		}
+	}
+	clear(ss.running[len(kept):])
+	ss.running = kept
+}
+
+// begin starts a search at once.
+func (n *Node) begin(s *search, now time.Time) {
+	s.began, s.next = now, now
+	s.byAddr = make(map[netip.AddrPort]*transaction)
+	s.result.Target = s.Target
+	if s.Kind == Get {
+		s.holders = make(map[netip.AddrPort]int64)
+	}
+	var start []lookup.Candidate
+	if c, ok := n.searches.cache[s.Target]; ok && now.Sub(c.at) < cacheFor {
+		s.result.Cached = true
+		each := krpc.Nodes4
+		if n.cfg.IPv6 {
+			each = krpc.Nodes6
+		}
+		for id, addr := range each([]byte(c.nodes)) {
+			start = append(start, lookup.Candidate{Node: contact.Node{ID: id, Addr: addr}, RTT: n.table.RTT(addr), Live: true})
+		}
+	}
+	n.scratch.known = n.table.Start(s.Target, startNodes, n.scratch.known[:0])
+	for _, k := range n.scratch.known {
+		start = append(start, lookup.Candidate{Node: k.Node, RTT: k.RTT, Live: k.Live})
+	}
+	if n.table.Len() < startNodes/2 {
+		for _, addr := range n.boot.addrs {
+			if !n.table.Has(addr) {
+				start = append(start, lookup.Candidate{Node: contact.Node{Addr: addr}})
+			}
+		}
+	}
+	s.look = lookup.New(lookup.Config{
+		Self: n.self, IPv6: n.cfg.IPv6, RTT: &n.rtt, Refuse: n.cfg.Refuse, Trace: s.Trace,
+		Announce: s.Announce || s.Put != nil, Timeout: timeout,
+	}, s.Target, start, now)
+	n.searches.running = append(n.searches.running, s)
+	n.stats.Searches++
+	n.drive(s, now)
+}
+
+// drive takes a search as far as it gets now.
+func (n *Node) drive(s *search, now time.Time) {
+	for !s.over && !s.writing {
+		unsent := false
+		n.scratch.queries, s.next = s.look.Next(now, n.scratch.queries[:0])
+		for _, q := range n.scratch.queries {
+			if !n.askFor(s, q.Addr, now) {
+				unsent = true
+				s.look.OnError(q.Addr, now)
+			}
+		}
+		if unsent {
+			continue // each time round a candidate is gone
+		}
+		if !s.look.Done(now) && now.Sub(s.began) < patience {
+			break
+		}
+		n.found(s, now)
+	}
+	if s.writing && !s.over {
+		n.driveWrites(s, now)
+	}
+	n.dueAt(s.next)
+}
+
+// askFor sends one hop of a search.
+func (n *Node) askFor(s *search, to netip.AddrPort, now time.Time) bool {
+	m := &n.scratch.out
+	switch s.Kind {
+	case FindNode:
+		n.query(m, krpc.FindNode)
+		m.SetTarget(s.Target)
+		n.wantBoth(m)
+	case GetPeers:
+		n.query(m, krpc.GetPeers)
+		m.SetInfoHash(s.Target)
+		if s.NoSeed {
+			m.SetNoSeed()
+		}
+		if s.Scrape {
+			m.SetScrape()
+		}
+	case Get:
+		n.query(m, krpc.Get)
+		m.SetTarget(s.Target)
+	}
+	return n.askAs(s, m, &transaction{to: to, purpose: forSearch, search: s}, now)
+}
+
+// askAs sends a query of a search. An earlier one to the same address may
+// still be answered.
+func (n *Node) askAs(s *search, m *krpc.Message, t *transaction, now time.Time) bool {
+	if before := s.byAddr[t.to]; before != nil && !before.over {
+		t.twin = before
+	}
+	if !n.ask(m, t, now) {
+		return false
+	}
+	s.byAddr[t.to] = t
+	return true
+}
+
+// searchReply takes a reply to a hop of a search.
+func (n *Node) searchReply(t *transaction, m *krpc.Message, rtt time.Duration, now time.Time) {
+	s := t.search
+	if s.over {
+		return
+	}
+	var item *Item
+	peers := n.scratch.peers[:0]
+	switch s.Kind {
+	case GetPeers:
+		for addr := range m.Peers() {
+			if contact.MayName(t.to, addr) && len(peers) < maxPeers {
+				peers = append(peers, addr)
+			}
+		}
+		n.scratch.peers = peers
+	case Get:
+		item = n.readItem(s, m, t.to)
+	}
+	if !s.writing && !s.look.OnReply(lookup.Reply{
+		From: t.to, ID: m.ID, Nodes: n.readNodes(m), Token: m.Token, RTT: rtt,
+		Values: len(peers) > 0 || item != nil,
+	}, now) {
+		n.drive(s, now)
+		return
+	}
+	if len(peers) > 0 {
+		n.tellPeers(s, peers)
+	}
+	if item != nil {
+		n.tellItem(s, item)
+	}
+	if s.Scrape && m.Has&(krpc.HasBFsd|krpc.HasBFpe) != 0 {
+		s.seeds.Add(m.BFsd)
+		s.peers.Add(m.BFpe)
+		s.result.Filters++
+	}
+	n.drive(s, now)
+}
+
+// tellPeers hands on those peers that are new.
+func (n *Node) tellPeers(s *search, peers []netip.AddrPort) {
+	if s.seen == nil {
+		s.seen = make(map[netip.AddrPort]struct{}, len(peers))
+	}
+	fresh := peers[:0]
+	for _, p := range peers {
+		if _, known := s.seen[p]; !known && len(s.seen) < maxPeers {
+			s.seen[p] = struct{}{}
+			fresh = append(fresh, p)
+		}
+	}
+	s.result.Peers = len(s.seen)
+	if len(fresh) > 0 && s.Peers != nil {
+		s.Peers(fresh)
+	}
+}
+
+// found is the end of the search proper: the closest nodes are known.
+func (n *Node) found(s *search, now time.Time) {
+	n.scratch.found = s.look.Closest(n.scratch.found[:0])
+	s.result.Closest = append([]lookup.Found(nil), n.scratch.found...)
+	s.result.Stats = s.look.Stats()
+	if s.Kind != FindNode {
+		n.remember(s.Target, s.result.Closest, now)
+	}
+	if s.result.Stats.Replies == 0 {
+		s.result.Err = ErrNoNodes
+	}
+	switch {
+	case s.Announce:
+	case s.Put != nil:
+		if s.item = s.Put(s.result.Item); s.item == nil {
+			n.finish(s, now)
+			return
+		}
+	default:
+		if s.Kind == Get && s.result.Item == nil && s.result.Err == nil {
+			s.result.Err = ErrNotFound
+		}
+		n.finish(s, now)
+		return
+	}
+	s.writing = true
+	for _, c := range s.result.Closest {
+		if c.Token != "" {
+			s.writes = append(s.writes, write{to: c})
+		}
+	}
+}
+
+// finish ends a search and tells its caller.
+func (n *Node) finish(s *search, now time.Time) {
+	s.over = true
+	s.result.Elapsed = now.Sub(s.began)
+	s.result.Seeds, s.result.Leechers = s.seeds.Estimate(), s.peers.Estimate()
+	if s.Done != nil {
+		s.Done(s.result)
+	}
+}
+
+// remember keeps the closest nodes of a target, so that the next search for it
+// is a short one.
+func (n *Node) remember(target krpc.ID, found []lookup.Found, now time.Time) {
+	cache := n.searches.cache
+	if len(found) == 0 {
+		delete(cache, target)
+		return
+	}
+	if len(cache) >= maxCached {
+		for t := range cache { // any
+			delete(cache, t)
+			break
+		}
+	}
+	var b []byte
+	for _, f := range found {
+		b = krpc.AppendNode(b, f.ID, f.Addr)
+	}
+	cache[target] = closest{string(b), now}
+}
+
+func (n *Node) expireCache(now time.Time) {
+	for target, c := range n.searches.cache {
+		if now.Sub(c.at) >= cacheFor {
+			delete(n.searches.cache, target)
+		}
+	}
+}
