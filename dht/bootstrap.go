@@ -17,8 +17,8 @@ const (
 
 // bootstrap is whom we ask while we know nobody, or few.
 type bootstrap struct {
-	addrs []netip.AddrPort
-	next  time.Time // zero: never
+	addrs []netip.AddrPort // to be asked in turn
+	next  time.Time        // zero: never
 	wait  time.Duration
 	tries int // in a row, while we know nobody
 }
@@ -34,6 +34,7 @@ func (n *Node) SetBootstrap(addrs []netip.AddrPort, now time.Time) {
 			b.addrs = append(b.addrs, a)
 		}
 	}
+	n.rng.Shuffle(len(b.addrs), func(i, j int) { b.addrs[i], b.addrs[j] = b.addrs[j], b.addrs[i] })
 	b.next, b.wait, b.tries = now, 0, 0
 	n.dueAt(now)
 }
@@ -61,10 +62,18 @@ func (n *Node) runBootstrap(now time.Time) {
 	if known >= table.K {
 		return
 	}
-	n.rng.Shuffle(len(b.addrs), func(i, j int) { b.addrs[i], b.addrs[j] = b.addrs[j], b.addrs[i] })
-	for _, addr := range b.addrs[:min(bootAtOnce, len(b.addrs))] {
+	for range min(bootAtOnce, len(b.addrs)) {
+		addr := b.addrs[0]
+		b.addrs = append(b.addrs[1:], addr)
 		n.findNode(addr, n.self, true, now)
 	}
+}
+
+// met is called when a query of ours came back to us: to is our own address,
+// so it need not be asked any more. In a private network everybody may have the
+// same list.
+func (b *bootstrap) met(own netip.AddrPort) {
+	b.addrs = slices.DeleteFunc(b.addrs, func(a netip.AddrPort) bool { return a == own })
 }
 
 // Status says in words how it stands with the node.

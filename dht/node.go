@@ -174,7 +174,7 @@ func (n *Node) runUpkeep(now time.Time) {
 		case table.FindNode:
 			n.findNode(a.Node.Addr, a.Target, false, now)
 		case table.Search:
-			n.begin(&search{Search: Search{Kind: FindNode, Target: a.Target}}, now)
+			n.begin(&search{Search: Search{Kind: FindNode, Target: a.Target}, inner: true}, now)
 		}
 	}
 	n.upkeep = now.Add(100 * time.Millisecond)

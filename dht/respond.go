@@ -23,6 +23,10 @@ func (n *Node) handleQuery(m *krpc.Message, fault krpc.Fault, from netip.AddrPor
 	if fault == krpc.None {
 		n.stats.Queries[m.Method].In++
 	}
+	if fault == krpc.None && m.ID == n.self {
+		n.ourOwn(m, from, now)
+		return
+	}
 	if n.cfg.ReadOnly {
 		return // BEP 43
 	}
@@ -42,8 +46,6 @@ func (n *Node) handleQuery(m *krpc.Message, fault krpc.Fault, from netip.AddrPor
 			return
 		}
 		n.error(out, m, krpc.CodeProtocol, fault.String())
-	case m.ID == n.self:
-		return // our own, or somebody who takes our name
 	default:
 		if !m.ReadOnly {
 			n.table.Seen(m.ID, from, now)
@@ -57,6 +59,24 @@ func (n *Node) handleQuery(m *krpc.Message, fault krpc.Fault, from netip.AddrPor
 	if n.send(out, from) {
 		n.stats.Answers++
 		n.limits.Sent(from, len(n.scratch.packet), now)
+	}
+}
+
+// ourOwn takes a query with our own id: one of ours that came back to us, if
+// its transaction id is right, or else from somebody who takes our name.
+func (n *Node) ourOwn(m *krpc.Message, from netip.AddrPort, now time.Time) {
+	t := n.pending.match(m.T, from)
+	if t == nil {
+		return
+	}
+	n.pending.end(t)
+	n.boot.met(from)
+	if t.purpose == forSearch {
+		delete(t.search.byAddr, from)
+		if !t.search.over {
+			t.search.look.OnError(from, now)
+			n.drive(t.search, now)
+		}
 	}
 }
 

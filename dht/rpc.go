@@ -55,6 +55,19 @@ func (p *transactions) next() time.Time {
 	return p.fifo[0].sent.Add(timeout)
 }
 
+// match is the transaction with an id that was sent to an address; nil if
+// there is none.
+func (p *transactions) match(id []byte, from netip.AddrPort) *transaction {
+	if len(id) != 4 {
+		return nil
+	}
+	t := p.byID[binary.BigEndian.Uint32(id)]
+	if t == nil || t.to != from {
+		return nil
+	}
+	return t
+}
+
 func (p *transactions) end(t *transaction) {
 	if !t.over {
 		t.over = true
@@ -135,11 +148,8 @@ func (n *Node) expire(now time.Time) {
 
 // handleReply takes a reply or an error.
 func (n *Node) handleReply(m *krpc.Message, fault krpc.Fault, from netip.AddrPort, now time.Time) {
-	var t *transaction
-	if len(m.T) == 4 {
-		t = n.pending.byID[binary.BigEndian.Uint32(m.T)]
-	}
-	if t == nil || t.to != from {
+	t := n.pending.match(m.T, from)
+	if t == nil {
 		n.stats.Unmatched++
 		return
 	}

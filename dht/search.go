@@ -103,6 +103,8 @@ type search struct {
 	next    time.Time // when it is to be driven
 	over    bool
 	writing bool
+	parked  bool                            // nobody answered: it waits for a first node
+	inner   bool                            // asked for by the table
 	byAddr  map[netip.AddrPort]*transaction // the latest to each address
 	seen    map[netip.AddrPort]struct{}     // peers told of
 	holders map[netip.AddrPort]int64        // sequence numbers of items, for cas
@@ -156,9 +158,10 @@ func (n *Node) Searches() (running, waiting int) {
 // runSearches begins what can begin, and drives what is due.
 func (n *Node) runSearches(now time.Time) {
 	ss := &n.searches
+	ss.compact()
 	for len(ss.waiting) > 0 && len(ss.running) < maxRunning {
 		s := ss.waiting[0]
-		ready := n.table.Len() > 0 || len(n.boot.addrs) > 0 || now.Sub(s.asked) >= patience
+		ready := n.table.Len() > 0 || (len(n.boot.addrs) > 0 && !s.parked) || now.Sub(s.asked) >= patience
 		if !s.over && !ready {
 			break
 		}
@@ -173,9 +176,17 @@ func (n *Node) runSearches(now time.Time) {
 			n.drive(s, now)
 		}
 	}
+}
+
+// compact takes what is over out of the running searches.
+func (ss *searches) compact() {
 	kept := ss.running[:0]
 	for _, s := range ss.running {
-		if !s.over {
+		switch {
+		case s.over:
+		case s.parked:
+			ss.waiting = append(ss.waiting, s)
+		default:
 			kept = append(kept, s)
 		}
 	}
@@ -185,7 +196,7 @@ func (n *Node) runSearches(now time.Time) {
 
 // begin starts a search at once.
 func (n *Node) begin(s *search, now time.Time) {
-	s.began, s.next = now, now
+	s.began, s.next, s.parked = now, now, false
 	s.byAddr = make(map[netip.AddrPort]*transaction)
 	s.result.Target = s.Target
 	if s.Kind == Get {
@@ -224,7 +235,7 @@ func (n *Node) begin(s *search, now time.Time) {
 
 // drive takes a search as far as it gets now.
 func (n *Node) drive(s *search, now time.Time) {
-	for !s.over && !s.writing {
+	for !s.over && !s.writing && !s.parked {
 		unsent := false
 		n.scratch.queries, s.next = s.look.Next(now, n.scratch.queries[:0])
 		for _, q := range n.scratch.queries {
@@ -287,7 +298,7 @@ func (n *Node) askAs(s *search, m *krpc.Message, t *transaction, now time.Time) 
 // searchReply takes a reply to a hop of a search.
 func (n *Node) searchReply(t *transaction, m *krpc.Message, rtt time.Duration, now time.Time) {
 	s := t.search
-	if s.over {
+	if s.over || s.parked {
 		return
 	}
 	var item *Item
@@ -344,6 +355,11 @@ func (n *Node) tellPeers(s *search, peers []netip.AddrPort) {
 
 // found is the end of the search proper: the closest nodes are known.
 func (n *Node) found(s *search, now time.Time) {
+	if !s.inner && s.look.Stats().Replies == 0 && n.table.Len() == 0 && now.Sub(s.asked) < patience {
+		s.parked = true
+		n.dueAt(now)
+		return
+	}
 	n.scratch.found = s.look.Closest(n.scratch.found[:0])
 	s.result.Closest = append([]lookup.Found(nil), n.scratch.found...)
 	s.result.Stats = s.look.Stats()
@@ -378,6 +394,9 @@ func (n *Node) found(s *search, now time.Time) {
 // finish ends a search and tells its caller.
 func (n *Node) finish(s *search, now time.Time) {
 	s.over = true
+	if len(n.searches.waiting) > 0 {
+		n.dueAt(now)
+	}
 	s.result.Elapsed = now.Sub(s.began)
 	s.result.Seeds, s.result.Leechers = s.seeds.Estimate(), s.peers.Estimate()
 	if s.Done != nil {
@@ -410,6 +429,19 @@ func (n *Node) expireCache(now time.Time) {
 	for target, c := range n.searches.cache {
 		if now.Sub(c.at) >= cacheFor {
 			delete(n.searches.cache, target)
+		}
+	}
+}
+
+// abort ends all searches with ErrClosed.
+func (n *Node) abort(now time.Time) {
+	all := append(n.searches.running, n.searches.waiting...)
+	n.searches.running, n.searches.waiting = nil, nil
+	for _, s := range all {
+		if !s.over {
+			s.result.Target, s.result.Err = s.Target, ErrClosed
+			s.began = s.asked
+			n.finish(s, now)
 		}
 	}
 }
