@@ -17,7 +17,6 @@ import (
 const (
 	maxInbox     = 256 << 10 // bytes of packets that wait for the loop
 	maxSuggested = 32        // nodes that the other family's loop may suggest at once
-	fewNodes     = 32        // below, suggestions are welcome
 	pictureEvery = time.Minute
 )
 

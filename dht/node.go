@@ -40,10 +40,11 @@ type Node struct {
 
 	version []byte
 
-	due    time.Time // when Tick has something to do
-	upkeep time.Time // when the table wants to be asked
-	swept  time.Time
-	stats  Stats
+	due     time.Time // when Tick has something to do
+	upkeep  time.Time // when the table wants to be asked
+	swept   time.Time
+	greeted time.Time
+	stats   Stats
 
 	scratch scratch
 }
@@ -51,6 +52,7 @@ type Node struct {
 // scratch is memory that is used again for each packet.
 type scratch struct {
 	in, out  krpc.Message
+	greeting krpc.Message
 	packet   []byte
 	nodes    []byte
 	foreign  []byte

@@ -18,6 +18,11 @@ const (
 	maxValues = 100
 )
 
+const (
+	fewNodes   = 32
+	greetEvery = 50 * time.Millisecond
+)
+
 // handleQuery answers a query.
 func (n *Node) handleQuery(m *krpc.Message, fault krpc.Fault, from netip.AddrPort, now time.Time) {
 	if fault == krpc.None {
@@ -60,6 +65,21 @@ func (n *Node) handleQuery(m *krpc.Message, fault krpc.Fault, from netip.AddrPor
 		n.stats.Answers++
 		n.limits.Sent(from, len(n.scratch.packet), now)
 	}
+	if fault == krpc.None && !m.ReadOnly {
+		n.greet(from, now)
+	}
+}
+
+// greet asks back who asks us while we know few, so that a fresh network
+// forms at once: only who has answered is named to others.
+func (n *Node) greet(from netip.AddrPort, now time.Time) {
+	if n.table.Len() >= fewNodes || n.table.Has(from) || now.Sub(n.greeted) < greetEvery {
+		return
+	}
+	n.greeted = now
+	m := &n.scratch.greeting
+	n.query(m, krpc.Ping)
+	n.ask(m, &transaction{to: from, purpose: forTable}, now)
 }
 
 // ourOwn takes a query with our own id: one of ours that came back to us, if

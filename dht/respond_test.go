@@ -36,6 +36,7 @@ func newAsked(t testing.TB, cfg Config) *asked {
 		return nil
 	}
 	a.Node = New(cfg, start)
+	a.greeted = start.Add(24 * time.Hour) // it does not ask back
 	return a
 }
 
@@ -309,6 +310,35 @@ func TestReadOnly(t *testing.T) {
 		if asksBack == ro {
 			t.Errorf("read-only %v: asked back is %v", ro, asksBack)
 		}
+	}
+}
+
+func TestWhoAsksIsAskedBack(t *testing.T) {
+	t.Parallel()
+	a := newAsked(t, Config{})
+	a.greeted = time.Time{}
+	for range 30 { // one after another at the same moment
+		q := query(krpc.Ping)
+		a.HandlePacket(q.Append(nil), a.from, a.now)
+	}
+	queries := 0
+	var m krpc.Message
+	for _, b := range a.sent {
+		if m.Decode(b) == krpc.None && m.Kind == krpc.Query {
+			queries++
+		}
+	}
+	if queries != 1 || len(a.sent) != 31 {
+		t.Errorf("asked back %d times within a moment, %d packets", queries, len(a.sent))
+	}
+	a.fill(40)
+	if a.sent = nil; a.table.Len() < fewNodes {
+		t.Fatal("the table is not full")
+	}
+	q := query(krpc.Ping)
+	a.HandlePacket(q.Append(nil), a.from, a.now.Add(time.Minute))
+	if len(a.sent) != 1 {
+		t.Errorf("with many nodes known %d packets are sent", len(a.sent))
 	}
 }
 
