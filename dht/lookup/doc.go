@@ -26,14 +26,18 @@
 //
 // # The policy
 //
-// Of the candidates that have not failed, the eight closest to the target are
-// the window. Six queries are kept under way in it. A query that is not
-// answered within the stall time (a little more than nine in ten replies take,
-// see RTT) frees its place, so that dead nodes cost a fraction of a second
-// and not the whole time-out; its reply still counts if it comes. The search
-// is done when the eight closest have answered and no query to a nearer one is
-// younger than two stall times. A search that will announce asks once more
-// where a query stalled, so that a lost packet does not lose a holder.
+// The window is the ten candidates closest to the target that did not fail and
+// did not stall. Six queries are kept under way in it, eight once three of the
+// window have answered. A query stalls when it takes longer than most replies
+// do (three quarters of the time in which nine in ten come, see RTT). That
+// frees its place, so that dead nodes cost a fraction of a second and not the
+// whole time-out; its reply still counts if it comes. The search is done when
+// the eight closest have answered and a reply from a nearer one is not to be
+// expected any more. A search that will announce asks once more where the usual
+// time has passed, so that a lost packet does not lose a holder.
+//
+// At the start, twelve of our own nodes are asked in turn: those whose round
+// trip is short for how far they are. The others wait in reserve.
 //
 // # Against hostile answers
 //
@@ -41,6 +45,10 @@
 // in it the eight closest to the target count, if they are of our family, not
 // of somebody's LAN, not ourselves, and new. An id is searched for at two
 // addresses at most, an address is asked for one id only, and of one network
-// (contact.Network) two nodes are asked. Nodes that name only dead ones lose
-// their say: what they name is asked last, unless others name it too.
+// (contact.Network) two nodes are asked.
+//
+// Nobody steers a search alone: five of the nodes that one node named are asked,
+// and more only as they answer or as others name them too. An id that is nearer
+// to the target than any node of so large a network should be, and does not fit
+// its address (BEP 42), is asked last.
 package lookup

@@ -1,7 +1,9 @@
 package lookup
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"btd/dht/contact"
@@ -12,6 +14,12 @@ import (
 const (
 	defaultK          = 8
 	defaultAlpha      = 6
+	moreWidth         = 2 // how much wider than K the window is
+	moreAlpha         = 2 // queries under way near the end, beyond Alpha
+	nearEnd           = 3 // as many of the window have answered
+	preferred         = 12
+	perBit            = 25 * time.Millisecond // what a bit nearer is worth: a hop takes 100 ms and brings four
+	unknownRTT        = 200 * time.Millisecond
 	defaultMaxQueries = 120
 	defaultTimeout    = 4 * time.Second
 
@@ -21,7 +29,9 @@ const (
 	perNetwork    = 2  // nodes of one network asked at once or answered
 	perID         = 2  // addresses tried for one id
 	maxToken      = 64 // bytes; longer ones are taken as none
-	untrustedAt   = 4  // dead nodes named, and no living one, before a node loses its say
+	credit        = 5  // nodes asked because of one node, before any of them answers
+	creditEach    = 4  // and as many more for each that did
+	farBits       = 10 // an id nearer than the nearest should be, by so many bits, is suspicious
 )
 
 // Config holds the settings of a search. The zero value is valid.
@@ -34,6 +44,7 @@ type Config struct {
 	MaxQueries int           // in all; 0 means 120
 	Timeout    time.Duration // from a query to giving it up; 0 means 4 s
 	RTT        *RTT          // of the node, fed by the search; nil means its own
+	Bits       int           // log2 of how many nodes the network has (table.Bits); 0 if unknown
 
 	// Refuse, if set, keeps addresses from being asked: blocked ones, our own.
 	Refuse func(netip.AddrPort) bool
@@ -92,15 +103,14 @@ type Found struct {
 
 // Stats counts what a search did.
 type Stats struct {
-	Queries   int // sent, repeated ones included
-	Repeated  int
-	Replies   int // that counted
-	Refused   int // replies that did not
-	Failed    int // queries given up
-	Hops      int // queries one after another that led to the first values; 0 if there were none
-	FirstAt   time.Duration
-	Believed  int // nodes named that became candidates
-	Untrusted int // nodes that lost their say
+	Queries  int // sent, repeated ones included
+	Repeated int
+	Replies  int // that counted
+	Refused  int // replies that did not
+	Failed   int // queries given up
+	Hops     int // queries one after another that led to the first values; 0 if there were none
+	FirstAt  time.Duration
+	Believed int // nodes named that became candidates
 }
 
 // Lookup is one search.
@@ -113,8 +123,8 @@ type Lookup struct {
 	byAddr  map[netip.AddrPort]*candidate
 	asked   map[contact.Network]int // asked and not failed
 	stats   Stats
-	traced  bool // that it is done
-	answers int
+	answers int  // replies that counted
+	over    bool // and that was traced
 }
 
 // state is how far a candidate is.
@@ -136,16 +146,20 @@ type candidate struct {
 	state   state
 	unnamed bool // its id is not known
 	secure  bool // BEP 42
-	live    bool // of our own table
+	live    bool // of our own table, and answered not long ago
+	reserve bool // of our own table, and to be asked only if nobody better is left
 	again   bool // asked twice
 	named   int  // by how many
-	bad     int  // of those it named first: failed
+	under   int  // of those that it named first: queries under way
+	bad     int  // failed
 	ok      int  // answered
 	hop     int
 	by      *candidate // who named it first; nil at the start
 	rtt     time.Duration
-	sent    time.Time // last
+	sent    time.Time
 	stall   time.Duration
+	lost    time.Time // the end of the search does not wait for it any longer
+	againAt time.Time // when it is to be asked once more; zero is never
 	token   string
 }
 
@@ -164,7 +178,31 @@ func New(cfg Config, target krpc.ID, start []Candidate, now time.Time) *Lookup {
 			c.rtt, c.live = s.RTT, s.Live
 		}
 	}
+	l.prefer()
 	return l
+}
+
+// prefer keeps all but twelve of the nodes at the start in reserve: those that
+// are slow for how near they are.
+func (l *Lookup) prefer() {
+	cost := func(c *candidate) time.Duration {
+		if c.unnamed {
+			return 0 // the last resort of who has no table yet
+		}
+		rtt := c.rtt
+		if rtt == 0 {
+			rtt = unknownRTT
+		}
+		if !c.live {
+			rtt += unknownRTT
+		}
+		return rtt - time.Duration(c.dist.Zeros())*perBit
+	}
+	ranked := slices.Clone(l.list)
+	slices.SortStableFunc(ranked, func(a, b *candidate) int { return cmp.Compare(cost(a), cost(b)) })
+	for i, c := range ranked {
+		c.reserve = i >= preferred
+	}
 }
 
 // Target is what is searched for.

@@ -7,7 +7,7 @@ import "time"
 func (l *Lookup) Next(now time.Time, dst []Query) ([]Query, time.Time) {
 	l.expire(now)
 	dst = l.ask(now, dst, false)
-	if l.window(true) < l.cfg.K {
+	if l.hopeful(false) < l.cfg.K {
 		dst = l.ask(now, dst, true) // nothing better is left
 	}
 	return dst, l.wake(now)
@@ -20,80 +20,114 @@ func (l *Lookup) expire(now time.Time) {
 			continue
 		}
 		age := now.Sub(c.sent)
-		if age >= l.cfg.Timeout {
+		switch {
+		case age >= l.cfg.Timeout:
 			l.fail(c)
 			l.trace(Event{At: now, Kind: TimedOut, Node: c.node, Hop: c.hop})
-			continue
-		}
-		if c.state == waiting && age >= c.stall {
+		case c.state == waiting && age >= c.stall:
 			c.state = stalled
 			l.trace(Event{At: now, Kind: Stalled, Node: c.node, Hop: c.hop})
 		}
 	}
 }
 
-// ask fills the window with queries. Those named by nodes that lost their say
-// are left out, unless all is true.
+// ask fills the window with queries. Those that are asked last are left out,
+// unless all is true.
 func (l *Lookup) ask(now time.Time, dst []Query, all bool) []Query {
+	width, alpha := l.cfg.K+moreWidth, l.cfg.Alpha
+	if l.answeredOf(width) >= nearEnd {
+		alpha += moreAlpha // all that are left have to be asked anyway
+	}
 	seats, busy := 0, 0
 	for _, c := range l.list {
-		if seats == l.cfg.K || busy == l.cfg.Alpha {
+		if seats == width || busy >= alpha {
 			break
 		}
 		switch c.state {
-		case failed, useless:
-			continue
 		case stalled:
-			if l.cfg.Announce && !c.again && l.room() {
+			dst = l.repeat(c, now, dst)
+		case answered:
+			seats++
+		case waiting:
+			dst = l.repeat(c, now, dst)
+			seats++
+			busy++
+		case fresh:
+			if l.mayAsk(c) && (all || l.trusted(c)) {
 				dst = l.send(c, now, dst)
 				seats++
 				busy++
 			}
-			continue
-		case answered:
-			seats++
-		case waiting:
-			seats++
-			busy++
-		case fresh:
-			if !all && !l.trusted(c) || !l.room() || !l.mayAsk(c) {
-				continue
-			}
-			dst = l.send(c, now, dst)
-			seats++
-			busy++
 		}
 	}
 	return dst
 }
 
-func (l *Lookup) room() bool { return l.stats.Queries < l.cfg.MaxQueries }
+// answeredOf is how many of the window's candidates have answered.
+func (l *Lookup) answeredOf(width int) (n int) {
+	seats := 0
+	for _, c := range l.list {
+		switch c.state {
+		case answered:
+			n++
+			seats++
+		case waiting, fresh:
+			seats++
+		}
+		if seats == width {
+			break
+		}
+	}
+	return n
+}
 
+// send asks a candidate.
 func (l *Lookup) send(c *candidate, now time.Time, dst []Query) []Query {
-	c.again = c.state == stalled
-	if c.again {
-		l.stats.Repeated++
-	} else if c.network != 0 {
+	if c.network != 0 {
 		l.asked[c.network]++
 	}
 	c.state, c.sent = waiting, now
+	if c.by != nil {
+		c.by.under++
+	}
 	c.stall = l.cfg.RTT.Stall()
 	if c.rtt > 0 {
 		c.stall = min(c.stall, max(2*c.rtt, minStall))
 	}
+	c.lost = now.Add(l.cfg.RTT.Lost())
+	if l.cfg.Announce {
+		c.againAt = now.Add(l.cfg.RTT.Usual())
+	}
 	l.stats.Queries++
-	l.trace(Event{At: now, Kind: Sent, Node: c.node, Hop: c.hop, Again: c.again})
-	return append(dst, Query{c.node, c.again})
+	l.trace(Event{At: now, Kind: Sent, Node: c.node, Hop: c.hop})
+	return append(dst, Query{c.node, false})
 }
 
-// window counts the candidates that hold a place among the closest.
-func (l *Lookup) window(trustedOnly bool) (n int) {
+// repeat asks a candidate once more when that is due.
+func (l *Lookup) repeat(c *candidate, now time.Time, dst []Query) []Query {
+	if c.again || c.againAt.IsZero() || now.Before(c.againAt) || !l.room() {
+		return dst
+	}
+	c.again = true
+	l.stats.Queries++
+	l.stats.Repeated++
+	c.lost = now.Add(l.cfg.RTT.Usual() * 5 / 4)
+	l.trace(Event{At: now, Kind: Sent, Node: c.node, Hop: c.hop, Again: true})
+	return append(dst, Query{c.node, true})
+}
+
+// room reports whether one more query may be sent.
+func (l *Lookup) room() bool { return l.stats.Queries < l.cfg.MaxQueries }
+
+// hopeful counts the candidates that have answered or are about to; with
+// last, also those that are asked last.
+func (l *Lookup) hopeful(last bool) (n int) {
 	for _, c := range l.list {
 		switch c.state {
 		case answered, waiting:
 			n++
 		case fresh:
-			if l.room() && l.mayAsk(c) && (!trustedOnly || l.trusted(c)) {
+			if l.mayAsk(c) && (last || l.trusted(c)) {
 				n++
 			}
 		}
@@ -110,12 +144,14 @@ func (l *Lookup) wake(now time.Time) time.Time {
 		}
 	}
 	for _, c := range l.list {
-		switch c.state {
-		case waiting:
-			sooner(c.sent.Add(c.stall))
-		case stalled:
-			sooner(c.sent.Add(2 * c.stall))
-			sooner(c.sent.Add(l.cfg.Timeout))
+		if c.state != waiting && c.state != stalled {
+			continue
+		}
+		sooner(c.sent.Add(c.stall))
+		sooner(c.lost)
+		sooner(c.sent.Add(l.cfg.Timeout))
+		if !c.again {
+			sooner(c.againAt)
 		}
 	}
 	return next
@@ -130,11 +166,11 @@ func (l *Lookup) Done(now time.Time) bool {
 		case answered:
 			count++
 		case waiting, stalled:
-			if now.Sub(c.sent) < 2*c.stall || l.answers == 0 {
+			if now.Before(c.lost) || l.answers == 0 {
 				return false
 			}
 		case fresh:
-			if l.room() && l.mayAsk(c) && l.trusted(c) {
+			if l.mayAsk(c) && l.trusted(c) {
 				return false
 			}
 		}
@@ -142,11 +178,11 @@ func (l *Lookup) Done(now time.Time) bool {
 			break
 		}
 	}
-	if count < l.cfg.K && l.window(false) > count {
+	if count < l.cfg.K && l.hopeful(true) > count {
 		return false
 	}
-	if !l.traced {
-		l.traced = true
+	if !l.over {
+		l.over = true
 		l.trace(Event{At: now, Kind: Finished})
 	}
 	return true

@@ -35,6 +35,7 @@ func (l *Lookup) OnReply(r Reply, now time.Time) bool {
 		c.state = useless
 	}
 	if c.by != nil {
+		c.by.under--
 		c.by.ok++
 	}
 	l.answers++
@@ -94,22 +95,29 @@ func (l *Lookup) fail(c *candidate) {
 	if c.network != 0 {
 		l.asked[c.network]--
 	}
-	if c.by == nil {
-		return
-	}
-	if c.by.bad++; c.by.bad == untrustedAt && c.by.ok == 0 {
-		l.stats.Untrusted++
+	if c.by != nil {
+		c.by.under--
+		c.by.bad++
 	}
 }
 
-// trusted reports whether somebody who has a say named the candidate.
+// trusted reports whether the candidate is asked in its turn. Those kept in
+// reserve, those nearer than any node should be, and those whose only source
+// named nobody yet who answered and has three on trust, are asked last.
 func (l *Lookup) trusted(c *candidate) bool {
-	return c.by == nil || c.named > 1 || c.by.ok > 0 || c.by.bad < untrustedAt
+	if c.by == nil {
+		return !c.reserve
+	}
+	if l.cfg.Bits > 0 && !c.secure && c.dist.Zeros() > l.cfg.Bits+farBits {
+		return false
+	}
+	return c.named > 1 || c.by.under+c.by.bad < credit+creditEach*c.by.ok
 }
 
-// mayAsk holds a candidate against the rule of diversity.
+// mayAsk holds a candidate against the rule of diversity, and the search
+// against its bound.
 func (l *Lookup) mayAsk(c *candidate) bool {
-	return c.network == 0 || l.asked[c.network] < perNetwork
+	return l.room() && (c.network == 0 || l.asked[c.network] < perNetwork)
 }
 
 // take makes candidates of those of the named nodes that are closest to the

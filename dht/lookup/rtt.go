@@ -5,12 +5,17 @@ import (
 	"time"
 )
 
-// Bounds of the stall time.
+// The times that follow from nine in ten replies having come, and their bounds.
 const (
+	usual      = 0.9                    // share of the replies
+	firstUsual = 400 * time.Millisecond // until enough replies were seen
+	enough     = 16
+	stallPart  = 0.75 // of the usual time: then the place of a query is free
+	lostPart   = 1.8  // of the usual time: then the end of a search does not wait for it
 	minStall   = 150 * time.Millisecond
 	maxStall   = time.Second
-	firstStall = 500 * time.Millisecond // until enough replies were seen
-	enough     = 16
+	minLost    = 300 * time.Millisecond
+	maxLost    = 2 * time.Second
 )
 
 // The histogram's bins: each is a twelfth wider than the one before.
@@ -27,7 +32,7 @@ type RTT struct {
 	count [bins]uint32
 	total uint32
 	seen  uint64
-	stall time.Duration // of the counts as they are; 0 is not computed
+	usual time.Duration // of the counts as they are; 0 is not computed
 }
 
 // Add tells of the time that one reply took, late ones too.
@@ -39,7 +44,7 @@ func (r *RTT) Add(rtt time.Duration) {
 	r.count[at]++
 	r.total++
 	r.seen++
-	r.stall = 0
+	r.usual = 0
 	if r.total < memory {
 		return
 	}
@@ -68,14 +73,27 @@ func (r *RTT) Quantile(q float64) time.Duration {
 	return time.Duration(limit)
 }
 
-// Stall is how long a query may take before its place is given to another:
-// 1.25 times what nine in ten replies take, between 150 ms and 1 s.
-func (r *RTT) Stall() time.Duration {
+// Usual is the time in which nine in ten replies come; 400 ms while little is
+// known.
+func (r *RTT) Usual() time.Duration {
 	if r.seen < enough {
-		return firstStall
+		return firstUsual
 	}
-	if r.stall == 0 {
-		r.stall = min(max(r.Quantile(0.9)*5/4, minStall), maxStall)
+	if r.usual == 0 {
+		r.usual = r.Quantile(usual)
 	}
-	return r.stall
+	return r.usual
+}
+
+// Stall is how long a query may take before its place is given to another:
+// three quarters of the usual time, between 150 ms and 1 s.
+func (r *RTT) Stall() time.Duration {
+	return min(max(time.Duration(stallPart*float64(r.Usual())), minStall), maxStall)
+}
+
+// Lost is how long the end of a search waits for a query: 1.8 times the usual
+// time, between 300 ms and 2 s. Of the replies that come at all, all but two
+// or three in a hundred have come by then.
+func (r *RTT) Lost() time.Duration {
+	return min(max(time.Duration(lostPart*float64(r.Usual())), minLost), maxLost)
 }

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"math/bits"
 	"time"
 
 	"btd/dht/contact"
@@ -127,4 +128,16 @@ func insert(dst []Known, begin, n int, target contact.Key, k Known) []Known {
 	}
 	dst[at] = k
 	return dst
+}
+
+// Bits estimates log2 of how many nodes the network has, from how near the
+// closest ones are to us; 0 if fewer than eight are known.
+func (t *Table) Bits() int {
+	var found [maxClosest]*entry
+	n := t.closest(t.self, K, &found)
+	if n < K {
+		return 0
+	}
+	// As many as K nodes are within the distance of the last.
+	return found[K-1].key.Xor(t.self).Zeros() + bits.Len(uint(K)) - 1
 }

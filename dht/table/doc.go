@@ -31,7 +31,8 @@
 //	Answered   a reply came that matches a query of ours
 //	TimedOut   it did not come
 //	Seen       a query came
-//	Named      a reply to a FindNode of Upkeep named this node
+//	Named      a reply to a FindNode of Upkeep named these nodes
+//	Lied       a node was caught lying otherwise than by its id
 //
 // Upkeep says what to ask next and when to call again. Its queries need no
 // bookkeeping beyond the calls above. What comes out are Closest, for answers

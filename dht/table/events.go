@@ -8,13 +8,20 @@ import (
 	"btd/dht/krpc"
 )
 
-// Answered tells of a reply from addr that matches a query of ours, whatever
-// it was sent for. id is the one in the reply, rtt the time since the query
-// was sent; 0 if that is not known.
-func (t *Table) Answered(id krpc.ID, addr netip.AddrPort, rtt time.Duration, now time.Time) {
+// Answered tells of a reply that matches a query of ours, whatever it was sent
+// for. asked is the node as it was asked, with a zero id if that was not known;
+// id is the one in the reply; rtt is the time since the query was sent, 0 if
+// that is not known.
+//
+// A node that answers with another id than it was asked for is not believed
+// any more for an hour, and whoever named it so loses credit.
+func (t *Table) Answered(asked contact.Node, id krpc.ID, rtt time.Duration, now time.Time) {
 	t.hear(now)
-	n := contact.Node{ID: id, Addr: addr}
-	e := t.byAddr[addr]
+	e := t.byAddr[asked.Addr]
+	if !asked.ID.IsZero() && asked.ID != id {
+		t.Lied(asked.Addr, now)
+		return
+	}
 	if e != nil && e.node.ID != id {
 		t.report(e, false)
 		t.remove(e) // somebody else lives there now
@@ -22,9 +29,12 @@ func (t *Table) Answered(id krpc.ID, addr netip.AddrPort, rtt time.Duration, now
 		e = nil
 	}
 	if e == nil {
-		if e = t.admit(n, now); e == nil {
+		if e = t.admit(contact.Node{ID: id, Addr: asked.Addr}, now); e == nil {
 			return
 		}
+	}
+	if s := t.byAddr[e.source]; s != nil && !e.proven() {
+		s.named++
 	}
 	t.report(e, true)
 	if e.live && e.fails > 0 {
@@ -85,6 +95,30 @@ func (t *Table) TimedOut(addr netip.AddrPort, now time.Time) {
 	}
 }
 
+// Lied tells that the node at addr was caught lying. It is forgotten, and
+// refused for an hour. Whoever named it loses credit, and is refused as well
+// if it named three liars, and more of them than others that answered.
+func (t *Table) Lied(addr netip.AddrPort, now time.Time) {
+	t.liars.add(addr, now)
+	e := t.byAddr[addr]
+	if e == nil {
+		return
+	}
+	s := t.byAddr[e.source]
+	t.report(e, false)
+	t.remove(e)
+	t.fill(int(e.bucket), now)
+	if s == nil {
+		return
+	}
+	if s.blame++; s.blame >= 3 && s.blame > s.named {
+		t.Lied(s.node.Addr, now)
+	}
+}
+
+// Refuses reports whether the node at addr was caught lying not long ago.
+func (t *Table) Refuses(addr netip.AddrPort, now time.Time) bool { return t.liars.has(addr, now) }
+
 // Seen tells of a query that came from a node that does not say it is
 // read-only (BEP 43).
 func (t *Table) Seen(id krpc.ID, addr netip.AddrPort, now time.Time) {
@@ -98,15 +132,24 @@ func (t *Table) Seen(id krpc.ID, addr netip.AddrPort, now time.Time) {
 	t.admit(contact.Node{ID: id, Addr: addr}, now)
 }
 
-// Named tells of a node in the reply of the node at from to a FindNode of
+// Named tells of the nodes in the reply of the node at from to a FindNode of
 // Upkeep. Those in replies to a search need not be told: they are asked in the
-// search, if they are of use, and answer for themselves.
-func (t *Table) Named(from netip.AddrPort, n contact.Node, now time.Time) {
-	if t.byAddr[n.Addr] != nil || !contact.MayName(from, n.Addr) {
-		return
-	}
-	if e := t.admit(n, now); e != nil {
-		t.buckets[e.bucket].dry = 0
+// search, if they are of use, and answer for themselves. Four of them count,
+// so that nobody fills the table with friends.
+func (t *Table) Named(from netip.AddrPort, nodes []contact.Node, now time.Time) {
+	taken := 0
+	for _, n := range nodes[:min(len(nodes), maxNamed)] {
+		if taken == namedEach {
+			return
+		}
+		if t.byAddr[n.Addr] != nil || !contact.MayName(from, n.Addr) {
+			continue
+		}
+		if e := t.admit(n, now); e != nil {
+			e.source = from
+			t.buckets[e.bucket].dry = 0
+			taken++
+		}
 	}
 }
 

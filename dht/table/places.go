@@ -11,7 +11,7 @@ import (
 // admit makes a node that is not known yet a spare of its bucket. It returns
 // nil if there is no place for it, or if the rules are against it.
 func (t *Table) admit(n contact.Node, now time.Time) *entry {
-	if !t.usable(n) {
+	if !t.usable(n) || t.liars.has(n.Addr, now) {
 		return nil
 	}
 	key := contact.KeyOf(n.ID)
@@ -229,9 +229,10 @@ func (t *Table) victim(e *entry) *entry {
 		crowd[t.group(o)]++
 	}
 	own := t.group(e)
+	free := t.fits(e, nil)
 	var worst *entry
 	for _, o := range b.live {
-		if !t.fits(e, o) || !better(e, o, crowd[own], crowd[t.group(o)], own == t.group(o)) {
+		if !free && o.network != e.network || !better(e, o, crowd[own], crowd[t.group(o)], own == t.group(o)) {
 			continue
 		}
 		if worst == nil || worse(o, worst, crowd[t.group(o)], crowd[t.group(worst)]) {

@@ -21,6 +21,8 @@ const (
 	perNetworkBucket = 2 // live nodes of one network in one bucket
 	perNetworkTable  = 4 // nodes of one network in the table, spares included
 	downAfter        = 10
+	namedEach        = 4  // nodes that one reply brings
+	maxNamed         = 64 // nodes of one reply that are looked at
 )
 
 // Config holds the table's settings. The zero value is valid.
@@ -63,6 +65,8 @@ type Table struct {
 
 	keeper keeper // upkeep.go
 
+	liars liars
+
 	near [maxClosest]contact.Key // scratch of Closest
 }
 
@@ -86,7 +90,10 @@ type entry struct {
 	probing  bool // by a query of Upkeep
 	fails    uint8
 	bucket   uint8
-	rtt      time.Duration // smoothed; 0 is unknown
+	rtt      time.Duration  // smoothed; 0 is unknown
+	source   netip.AddrPort // who named it
+	named    uint16         // nodes that it named and that answered
+	blame    uint16         // and that lied
 	added    time.Time
 	first    time.Time // answer; zero if it never answered in this run
 	answered time.Time // last answer; of an earlier run if restored

@@ -115,13 +115,17 @@ func TestRandomCalls(t *testing.T) {
 			now = now.Add(time.Duration(rng.IntN(2000)) * time.Millisecond)
 			switch rng.IntN(12) {
 			case 0, 1, 2, 3:
-				tab.Answered(n.ID, n.Addr, time.Duration(rng.IntN(300))*time.Millisecond, now)
+				asked := n
+				if rng.IntN(20) == 0 {
+					asked.ID = randomID(rng)
+				}
+				tab.Answered(asked, n.ID, time.Duration(rng.IntN(300))*time.Millisecond, now)
 			case 4, 5:
 				tab.TimedOut(n.Addr, now)
 			case 6:
 				tab.Seen(n.ID, n.Addr, now)
 			case 7:
-				tab.Named(nodes[0].Addr, n, now)
+				tab.Named(nodes[0].Addr, []contact.Node{n, nodes[rng.IntN(len(nodes))]}, now)
 			case 8, 9, 10:
 				if a, next := tab.Upkeep(now); a.Kind == None && next.Before(now) {
 					t.Fatalf("seed %d, step %d: nothing to do, call again before now", seed, step)

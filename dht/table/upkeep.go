@@ -21,7 +21,7 @@ const (
 	window      = 10 // queries that say whether many nodes are dead
 	dryAfter    = 3  // FindNodes that name nobody new: there are no more nodes
 	wideTries   = 16
-	improveEach = 6 // of this many queries, one looks for something better
+	improveEach = 3 // of this many queries, one looks for something better
 )
 
 // Kind is what Upkeep asks for.
@@ -172,8 +172,13 @@ func (t *Table) random() contact.Key {
 // wanted reports whether a bucket could do with more nodes to choose from.
 func (t *Table) wanted(i int) bool {
 	b := &t.buckets[i]
-	free := capacity(i) - len(b.live)
-	return len(b.spare) < max(free, capacity(i)/4)
+	untried := 0
+	for _, e := range b.spare {
+		if !e.proven() && e.asked.IsZero() {
+			untried++
+		}
+	}
+	return untried < max(capacity(i)-len(b.live), capacity(i)/4)
 }
 
 // suspect is a node that missed one query, and is to be asked once more.

@@ -1,0 +1,44 @@
+package table
+
+import (
+	"slices"
+	"time"
+)
+
+// BucketStats is what one bucket has.
+type BucketStats struct {
+	Bits    int           // that its nodes have in common with us
+	Room    int           // live places
+	Good    int           // live nodes that can be handed out
+	Suspect int           // live nodes that missed a query
+	Spare   int           // others, in reserve
+	Secure  int           // of Good, those whose ids fit their addresses (BEP 42)
+	RTT     time.Duration // median of Good
+}
+
+// Stats tells what each bucket has, up to the last that has anything.
+func (t *Table) Stats() []BucketStats {
+	var all []BucketStats
+	for i := range t.deepest + 1 {
+		b := &t.buckets[i]
+		s := BucketStats{Bits: i, Room: capacity(i), Spare: len(b.spare)}
+		var rtts []time.Duration
+		for _, e := range b.live {
+			if e.fails > 0 {
+				s.Suspect++
+				continue
+			}
+			s.Good++
+			rtts = append(rtts, e.rtt)
+			if e.secure {
+				s.Secure++
+			}
+		}
+		if len(rtts) > 0 {
+			slices.Sort(rtts)
+			s.RTT = rtts[len(rtts)/2]
+		}
+		all = append(all, s)
+	}
+	return all
+}
