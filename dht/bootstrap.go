@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"btd/dht/contact"
 	"btd/dht/table"
 )
 
@@ -65,7 +66,7 @@ func (n *Node) runBootstrap(now time.Time) {
 	for range min(bootAtOnce, len(b.addrs)) {
 		addr := b.addrs[0]
 		b.addrs = append(b.addrs[1:], addr)
-		n.findNode(addr, n.self, true, now)
+		n.findNode(contact.Node{Addr: addr}, n.self, true, now)
 	}
 }
 

@@ -57,5 +57,6 @@ var (
 	ErrBusy     = errors.New("dht: too many searches at once")
 	ErrNoNodes  = errors.New("dht: no node answered")
 	ErrNotFound = errors.New("dht: nobody has it")
+	ErrRefused  = errors.New("dht: nobody stores it")
 	ErrClosed   = errors.New("dht: closed")
 )

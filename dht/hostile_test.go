@@ -267,7 +267,7 @@ func TestRandomPackets(t *testing.T) {
 		case 2, 3: // a reply to one of its queries, from where it was sent to or not
 			for id, tr := range a.pending.byID {
 				m.SetReply([]byte{byte(id >> 24), byte(id >> 16), byte(id >> 8), byte(id)}, hashOf(uint64(rng.IntN(9999))))
-				from = tr.to
+				from = tr.to.Addr
 				var b []byte
 				for range 8 {
 					b = krpc.AppendNode(b, hashOf(uint64(rng.IntN(9999))), addrOf(rng.IntN(60000)))

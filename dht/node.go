@@ -52,7 +52,6 @@ type Node struct {
 // scratch is memory that is used again for each packet.
 type scratch struct {
 	in, out  krpc.Message
-	greeting krpc.Message
 	packet   []byte
 	nodes    []byte
 	foreign  []byte
@@ -172,9 +171,9 @@ func (n *Node) runUpkeep(now time.Time) {
 			return
 		case table.Ping:
 			n.query(m, krpc.Ping)
-			n.ask(m, &transaction{to: a.Node.Addr, purpose: forTable}, now)
+			n.ask(m, &transaction{to: a.Node, purpose: forTable}, now)
 		case table.FindNode:
-			n.findNode(a.Node.Addr, a.Target, false, now)
+			n.findNode(a.Node, a.Target, false, now)
 		case table.Search:
 			n.begin(&search{Search: Search{Kind: FindNode, Target: a.Target}, inner: true}, now)
 		}
@@ -182,9 +181,16 @@ func (n *Node) runUpkeep(now time.Time) {
 	n.upkeep = now.Add(100 * time.Millisecond)
 }
 
+// ping asks an address whether a node is there.
+func (n *Node) ping(addr netip.AddrPort, now time.Time) bool {
+	m := &n.scratch.out
+	n.query(m, krpc.Ping)
+	return n.ask(m, &transaction{to: contact.Node{Addr: addr}, purpose: forTable}, now)
+}
+
 // findNode asks one node for others, on behalf of the table; for those of both
 // families if both.
-func (n *Node) findNode(to netip.AddrPort, target krpc.ID, both bool, now time.Time) bool {
+func (n *Node) findNode(to contact.Node, target krpc.ID, both bool, now time.Time) bool {
 	m := &n.scratch.out
 	n.query(m, krpc.FindNode)
 	m.SetTarget(target)
@@ -201,7 +207,7 @@ func (n *Node) AddNode(addr netip.AddrPort, now time.Time) bool {
 	if !n.reachable(addr) || n.table.Has(addr) {
 		return false
 	}
-	return n.findNode(addr, n.self, false, now)
+	return n.ping(addr, now)
 }
 
 // reachable tells whether a packet could go to an address at all.

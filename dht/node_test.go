@@ -95,6 +95,32 @@ func addresses(found []lookup.Found) (addrs []netip.AddrPort) {
 	return addrs
 }
 
+// TestIDsThatChange has nodes that all find out, just after the start, that
+// their ids do not fit their addresses.
+func TestIDsThatChange(t *testing.T) {
+	t.Parallel()
+	w := newNetwork(t)
+	for i := range 30 {
+		w.add(addrOf(i), Config{}).SetBootstrap([]netip.AddrPort{addrOf(0)}, w.now)
+	}
+	w.run(3*time.Minute, nil)
+	for i := range 30 {
+		n := w.nodes[addrOf(i)]
+		if n.stats.AddressChanges != 1 || !contact.Secure(n.ID(), addrOf(i).Addr()) || n.table.Len() < 20 {
+			t.Errorf("node %d has id %v, and knows %d others", i, n.ID(), n.table.Len())
+		}
+	}
+	hash := hashOf(2)
+	if r := w.search(addrOf(3), Search{Kind: GetPeers, Target: hash, Announce: true, Port: 5}); r.Stored < 6 {
+		t.Errorf("%+v", r)
+	}
+	for i := range 30 {
+		if r := w.search(addrOf(i), Search{Kind: GetPeers, Target: hash}); r.Peers != 1 {
+			t.Errorf("node %d finds %d peers", i, r.Peers)
+		}
+	}
+}
+
 func TestReannounceIsShort(t *testing.T) {
 	t.Parallel()
 	w := grow(t, 60, addrOf)
@@ -151,7 +177,7 @@ func TestItemsGoRound(t *testing.T) {
 	if r.Stored != 8 || newest == nil || newest.Seq != 1 || string(newest.V) != "1:a" {
 		t.Fatalf("second version: %+v after %+v", r, newest)
 	}
-	if r = put(4, sign(1, "1:a")); r.Stored != 0 || len(r.Codes) != 8 || r.Codes[0] != krpc.CodeSequence {
+	if r = put(4, sign(1, "1:a")); r.Err != ErrRefused || r.Stored != 0 || len(r.Codes) != 8 || r.Codes[0] != krpc.CodeSequence {
 		t.Errorf("back to the first version: %+v", r)
 	}
 	var seen []int64

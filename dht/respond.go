@@ -77,9 +77,7 @@ func (n *Node) greet(from netip.AddrPort, now time.Time) {
 		return
 	}
 	n.greeted = now
-	m := &n.scratch.greeting
-	n.query(m, krpc.Ping)
-	n.ask(m, &transaction{to: from, purpose: forTable}, now)
+	n.ping(from, now)
 }
 
 // ourOwn takes a query with our own id: one of ours that came back to us, if

@@ -47,7 +47,7 @@ func (a *asked) fill(count int) {
 		at = addr6Of
 	}
 	for i := range count {
-		a.table.Answered(hashOf(uint64(i)+9000), at(i+1000), 50*time.Millisecond, a.now)
+		a.table.Answered(contact.Node{Addr: at(i + 1000)}, hashOf(uint64(i)+9000), 50*time.Millisecond, a.now)
 	}
 }
 
@@ -360,7 +360,7 @@ func TestAddressIsFoundByVote(t *testing.T) {
 	old, ours, lie := a.ID(), netip.MustParseAddr("85.1.2.3"), netip.MustParseAddr("85.9.9.9")
 	say := func(from netip.AddrPort, ip netip.Addr, now time.Time) {
 		a.sent = nil
-		if !a.findNode(from, hashOf(1), false, now) {
+		if !a.ping(from, now) {
 			t.Fatal("not asked")
 		}
 		var q, r krpc.Message

@@ -26,7 +26,7 @@ const (
 // transaction is a query under way.
 type transaction struct {
 	id      uint32
-	to      netip.AddrPort
+	to      contact.Node // as it was asked; a zero id if that was not known
 	sent    time.Time
 	purpose purpose
 	named   bool // the table wants to hear of the nodes in the reply
@@ -62,7 +62,7 @@ func (p *transactions) match(id []byte, from netip.AddrPort) *transaction {
 		return nil
 	}
 	t := p.byID[binary.BigEndian.Uint32(id)]
-	if t == nil || t.to != from {
+	if t == nil || t.to.Addr != from {
 		return nil
 	}
 	return t
@@ -90,7 +90,7 @@ func (n *Node) wantBoth(m *krpc.Message) {
 
 // ask sends a query. It returns false if it could not be sent.
 func (n *Node) ask(m *krpc.Message, t *transaction, now time.Time) bool {
-	if len(n.pending.byID) >= maxPending || !n.reachable(t.to) {
+	if len(n.pending.byID) >= maxPending || !n.reachable(t.to.Addr) {
 		return false
 	}
 	for {
@@ -102,7 +102,7 @@ func (n *Node) ask(m *krpc.Message, t *transaction, now time.Time) bool {
 	binary.BigEndian.PutUint32(n.scratch.id[:], t.id)
 	m.T = n.scratch.id[:]
 	t.sent = now
-	if !n.send(m, t.to) {
+	if !n.send(m, t.to.Addr) {
 		return false
 	}
 	n.stats.Queries[m.Method].Out++
@@ -137,12 +137,12 @@ func (n *Node) expire(now time.Time) {
 		n.pending.end(t)
 		n.stats.TimedOut++
 		if t.search != nil {
-			if t.search.byAddr[t.to] != t {
+			if t.search.byAddr[t.to.Addr] != t {
 				continue // it was asked again since
 			}
-			delete(t.search.byAddr, t.to)
+			delete(t.search.byAddr, t.to.Addr)
 		}
-		n.table.TimedOut(t.to, now)
+		n.table.TimedOut(t.to.Addr, now)
 	}
 }
 
@@ -170,7 +170,13 @@ func (n *Node) handleReply(m *krpc.Message, fault krpc.Fault, from netip.AddrPor
 		return // our own packet came back to us
 	}
 	was := n.table.Len()
-	n.table.Answered(m.ID, from, rtt, now)
+	asked := t.to
+	if asked.ID != m.ID && contact.Secure(m.ID, from.Addr()) {
+		// It came back with a new id, as BEP 42 wants when an address changes,
+		// or it is of a LAN: that alone is no lie.
+		asked.ID = krpc.ID{}
+	}
+	n.table.Answered(asked, m.ID, rtt, now)
 	if was == 0 && n.table.Len() > 0 {
 		n.wakeUpkeep(now)
 	}
@@ -179,9 +185,7 @@ func (n *Node) handleReply(m *krpc.Message, fault krpc.Fault, from netip.AddrPor
 	switch t.purpose {
 	case forTable:
 		if t.named {
-			for _, c := range n.readNodes(m) {
-				n.table.Named(from, c, now)
-			}
+			n.table.Named(from, n.readNodes(m), now)
 		}
 	case forSearch:
 		n.searchReply(t, m, rtt, now)
@@ -204,11 +208,11 @@ func (n *Node) failed(t *transaction, m *krpc.Message, fault krpc.Fault, now tim
 		return
 	case forSearch:
 		if !t.search.over {
-			t.search.look.OnError(t.to, now)
+			t.search.look.OnError(t.to.Addr, now)
 			n.drive(t.search, now)
 		}
 	}
-	n.table.TimedOut(t.to, now) // who cannot answer this is of no use
+	n.table.TimedOut(t.to.Addr, now) // who cannot answer this is of no use
 }
 
 // readNodes are the nodes of our family in a reply, up to a bound.

@@ -8,6 +8,7 @@ import (
 	"btd/dht/krpc"
 	"btd/dht/lookup"
 	"btd/dht/store"
+	"btd/dht/table"
 )
 
 // Kind is what a search asks each node.
@@ -74,7 +75,7 @@ const (
 	maxWaiting  = 1024             // beyond
 	patience    = 60 * time.Second // for a first node, and for the whole of a search
 	maxPeers    = 4096             // of one search
-	startNodes  = 16               // that a search begins with
+	startNodes  = 32               // that a search begins with
 	maxCached   = 8192             // targets whose closest nodes are remembered
 	cacheFor    = time.Hour
 	resendAfter = 1500 * time.Millisecond // of an announce or a put
@@ -217,7 +218,7 @@ func (n *Node) begin(s *search, now time.Time) {
 	for _, k := range n.scratch.known {
 		start = append(start, lookup.Candidate{Node: k.Node, RTT: k.RTT, Live: k.Live})
 	}
-	if n.table.Len() < startNodes/2 {
+	if n.table.Len() < table.K {
 		for _, addr := range n.boot.addrs {
 			if !n.table.Has(addr) {
 				start = append(start, lookup.Candidate{Node: contact.Node{Addr: addr}})
@@ -225,7 +226,10 @@ func (n *Node) begin(s *search, now time.Time) {
 		}
 	}
 	s.look = lookup.New(lookup.Config{
-		Self: n.self, IPv6: n.cfg.IPv6, RTT: &n.rtt, Refuse: n.cfg.Refuse, Trace: s.Trace,
+		Self: n.self, IPv6: n.cfg.IPv6, RTT: &n.rtt, Bits: n.table.Bits(), Trace: s.Trace,
+		Refuse: func(addr netip.AddrPort) bool {
+			return n.table.Refuses(addr, now) || (n.cfg.Refuse != nil && n.cfg.Refuse(addr))
+		},
 		Announce: s.Announce || s.Put != nil, Timeout: timeout,
 	}, s.Target, start, now)
 	n.searches.running = append(n.searches.running, s)
@@ -239,7 +243,7 @@ func (n *Node) drive(s *search, now time.Time) {
 		unsent := false
 		n.scratch.queries, s.next = s.look.Next(now, n.scratch.queries[:0])
 		for _, q := range n.scratch.queries {
-			if !n.askFor(s, q.Addr, now) {
+			if !n.askFor(s, q.Node, now) {
 				unsent = true
 				s.look.OnError(q.Addr, now)
 			}
@@ -259,7 +263,7 @@ func (n *Node) drive(s *search, now time.Time) {
 }
 
 // askFor sends one hop of a search.
-func (n *Node) askFor(s *search, to netip.AddrPort, now time.Time) bool {
+func (n *Node) askFor(s *search, to contact.Node, now time.Time) bool {
 	m := &n.scratch.out
 	switch s.Kind {
 	case FindNode:
@@ -285,13 +289,13 @@ func (n *Node) askFor(s *search, to netip.AddrPort, now time.Time) bool {
 // askAs sends a query of a search. An earlier one to the same address may
 // still be answered.
 func (n *Node) askAs(s *search, m *krpc.Message, t *transaction, now time.Time) bool {
-	if before := s.byAddr[t.to]; before != nil && !before.over {
+	if before := s.byAddr[t.to.Addr]; before != nil && !before.over {
 		t.twin = before
 	}
 	if !n.ask(m, t, now) {
 		return false
 	}
-	s.byAddr[t.to] = t
+	s.byAddr[t.to.Addr] = t
 	return true
 }
 
@@ -306,16 +310,16 @@ func (n *Node) searchReply(t *transaction, m *krpc.Message, rtt time.Duration, n
 	switch s.Kind {
 	case GetPeers:
 		for addr := range m.Peers() {
-			if contact.MayName(t.to, addr) && len(peers) < maxPeers {
+			if contact.MayName(t.to.Addr, addr) && len(peers) < maxPeers {
 				peers = append(peers, addr)
 			}
 		}
 		n.scratch.peers = peers
 	case Get:
-		item = n.readItem(s, m, t.to)
+		item = n.readItem(s, m, t.to.Addr)
 	}
 	if !s.writing && !s.look.OnReply(lookup.Reply{
-		From: t.to, ID: m.ID, Nodes: n.readNodes(m), Token: m.Token, RTT: rtt,
+		From: t.to.Addr, ID: m.ID, Nodes: n.readNodes(m), Token: m.Token, RTT: rtt,
 		Values: len(peers) > 0 || item != nil,
 	}, now) {
 		n.drive(s, now)
@@ -326,6 +330,10 @@ func (n *Node) searchReply(t *transaction, m *krpc.Message, rtt time.Duration, n
 	}
 	if item != nil {
 		n.tellItem(s, item)
+		if !item.Mutable() && s.Put == nil {
+			n.found(s, now) // it cannot be another one
+			return
+		}
 	}
 	if s.Scrape && m.Has&(krpc.HasBFsd|krpc.HasBFpe) != 0 {
 		s.seeds.Add(m.BFsd)

@@ -38,7 +38,11 @@ func (n *Node) driveWrites(s *search, now time.Time) {
 		}
 	}
 	if !waiting {
-		if s.result.Err == nil && s.result.Stored == 0 {
+		switch {
+		case s.result.Err != nil || s.result.Stored > 0:
+		case len(s.result.Codes) > 0:
+			s.result.Err = ErrRefused
+		default:
 			s.result.Err = ErrNoNodes
 		}
 		n.finish(s, now)
@@ -69,7 +73,7 @@ func (n *Node) writeTo(s *search, i int, now time.Time) bool {
 		}
 	}
 	m.SetToken(n.scratch.token)
-	return n.askAs(s, m, &transaction{to: to.Addr, purpose: forWrite, search: s, write: i}, now)
+	return n.askAs(s, m, &transaction{to: to.Node, purpose: forWrite, search: s, write: i}, now)
 }
 
 // writeReply takes the answer to a write: code is 0, or that of an error.
