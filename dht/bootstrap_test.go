@@ -31,7 +31,7 @@ func TestBootstrapBacksOffAndSaysSo(t *testing.T) {
 	if s := n.Status(w.now); s != "asking bootstrap hosts" {
 		t.Errorf("at the start: %q", s)
 	}
-	w.next[addrOf(1)] = w.now
+	w.poke(addrOf(1))
 	w.run(time.Hour, nil)
 	// 0, 2, 6, 14, 30, 62, 126, 254 s, then every 5 minutes, two each time.
 	if len(at) < 30 || len(at) > 45 || at[0] != 0 || at[1] != 0 || at[2] != 2*time.Second || at[4] != 6*time.Second {

@@ -2,6 +2,8 @@ package dht
 
 import (
 	"crypto/ed25519"
+	"math"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -227,7 +229,7 @@ func TestSearchesWaitForAFirstNode(t *testing.T) {
 		t.Fatalf("it ended before anybody was known: %+v", r)
 	}
 	n.SetBootstrap([]netip.AddrPort{addrOf(0)}, w.now)
-	w.next[addrOf(1)] = w.now
+	w.poke(addrOf(1))
 	if !w.run(time.Second, func() bool { return r != nil }) || r.Err != nil || len(r.Closest) != 1 {
 		t.Errorf("with a bootstrap host: %+v", r)
 	}
@@ -246,7 +248,7 @@ func TestCancelledSearchesAreNotHeardOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.next[addrOf(1)] = w.now
+	w.poke(addrOf(1))
 	w.run(25*time.Millisecond, nil)
 	if running, _ := w.nodes[addrOf(1)].Searches(); running != 1 {
 		t.Fatalf("%d searches run", running)
@@ -272,7 +274,7 @@ func TestSearchesAreBounded(t *testing.T) {
 	if refused != 2000-maxWaiting {
 		t.Errorf("%d of 2000 were refused", refused)
 	}
-	w.next[addrOf(1)] = w.now
+	w.poke(addrOf(1))
 	w.run(time.Second, nil)
 	if running, _ := n.Searches(); running > maxRunning {
 		t.Errorf("%d run at once", running)
@@ -317,5 +319,40 @@ func TestTraceTellsEachHop(t *testing.T) {
 	}})
 	if kinds[lookup.Sent] < 9 || kinds[lookup.Answered] < 8 || kinds[lookup.Stalled] != 1 || kinds[lookup.Finished] != 1 {
 		t.Errorf("events %v", kinds)
+	}
+}
+
+// TestAnnouncesReachTheClosest has round trips of many lengths and some loss:
+// slow nodes that are close must be announced to as well.
+func TestAnnouncesReachTheClosest(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 2))
+	w := newNetwork(t)
+	far := map[netip.AddrPort]time.Duration{}
+	for i := range 120 {
+		far[addrOf(i)] = time.Duration(float64(45*time.Millisecond) * math.Exp(0.7*rng.NormFloat64()))
+	}
+	w.delay = func(a, b netip.AddrPort) time.Duration { return 5*time.Millisecond + (far[a]+far[b])/2 }
+	w.lose = func([]byte, netip.AddrPort, netip.AddrPort) bool { return rng.IntN(100) == 0 }
+	for i := range 120 {
+		id := contact.MakeSecure(hashOf(uint64(i)+5000), addrOf(i).Addr())
+		w.add(addrOf(i), Config{ID: id}).SetBootstrap([]netip.AddrPort{addrOf(0)}, w.now)
+		w.run(100*time.Millisecond, nil)
+	}
+	w.run(3*time.Minute, nil)
+	found, stored := 0, 0
+	for i := range 30 {
+		from := addrOf(rng.IntN(120))
+		r := w.search(from, Search{Kind: GetPeers, Target: hashOf(uint64(i)), Announce: true, Port: 5})
+		want := nearest(w, hashOf(uint64(i)), 8, from)
+		for _, a := range addresses(r.Closest) {
+			if slices.Contains(want, a) {
+				found++
+			}
+		}
+		stored += r.Stored
+	}
+	if found < 30*8*97/100 || stored < 30*8*97/100 {
+		t.Errorf("of %d closest nodes %d are found, and %d take the announce", 30*8, found, stored)
 	}
 }

@@ -26,13 +26,13 @@ type network struct {
 	tap    func(b []byte, from, to netip.AddrPort)
 	queue  flights
 	order  int
-	next   map[netip.AddrPort]time.Time
+	next   map[netip.AddrPort]time.Time // when Tick is to be called
 }
 
 type flight struct {
 	at       time.Time
 	order    int
-	b        []byte
+	b        []byte // nil: call Tick
 	from, to netip.AddrPort
 }
 
@@ -84,7 +84,7 @@ func (w *network) add(addr netip.AddrPort, cfg Config) *Node {
 	cfg.Send = func(b []byte, to netip.AddrPort) error { return w.send(b, addr, to) }
 	n := New(cfg, w.now)
 	w.nodes[addr] = n
-	w.next[addr] = w.now
+	w.poke(addr)
 	return n
 }
 
@@ -99,7 +99,7 @@ func (w *network) send(b []byte, from, to netip.AddrPort) error {
 		return nil
 	}
 	w.order++
-	heap.Push(&w.queue, flight{w.now.Add(w.delay(from, to)), w.order, append([]byte(nil), b...), from, to})
+	heap.Push(&w.queue, flight{w.now.Add(w.delay(from, to)), w.order, append([]byte{}, b...), from, to})
 	return nil
 }
 
@@ -109,43 +109,46 @@ func (w *network) run(d time.Duration, done func() bool) bool {
 	w.t.Helper()
 	end := w.now.Add(d)
 	for steps := 0; ; steps++ {
-		if steps > 5_000_000 {
+		if steps > 20_000_000 {
 			w.t.Fatal("the network never comes to rest")
-		}
-		for addr, n := range w.nodes {
-			if !w.next[addr].After(w.now) {
-				w.next[addr] = n.Tick(w.now)
-				if !w.next[addr].After(w.now) {
-					w.t.Fatalf("Tick at %v wants to be called at %v", w.now, w.next[addr])
-				}
-			}
 		}
 		if done != nil && done() {
 			return true
 		}
-		next := end
-		for _, at := range w.next {
-			if at.Before(next) {
-				next = at
-			}
-		}
-		if len(w.queue) > 0 && w.queue[0].at.Before(next) {
-			next = w.queue[0].at
-		}
-		if !next.Before(end) {
+		if len(w.queue) == 0 || w.queue[0].at.After(end) {
 			w.now = end
 			return false
 		}
-		w.now = next
-		for len(w.queue) > 0 && !w.queue[0].at.After(w.now) {
-			f := heap.Pop(&w.queue).(flight)
-			if n := w.nodes[f.to]; n != nil && !w.silent[f.to] {
-				n.HandlePacket(f.b, f.from, w.now)
-				w.next[f.to] = n.Tick(w.now)
-			}
+		f := heap.Pop(&w.queue).(flight)
+		if f.at.After(w.now) {
+			w.now = f.at
+		}
+		n := w.nodes[f.to]
+		if n == nil || (f.b != nil && w.silent[f.to]) {
+			continue
+		}
+		if f.b != nil {
+			n.HandlePacket(f.b, f.from, w.now)
+		}
+		next := n.Tick(w.now)
+		if !next.After(w.now) {
+			w.t.Fatalf("Tick at %v wants to be called at %v", w.now, next)
+		}
+		if planned := w.next[f.to]; !planned.After(w.now) || next.Before(planned) {
+			w.wake(f.to, next)
 		}
 	}
 }
+
+// wake calls a node's Tick at a time.
+func (w *network) wake(addr netip.AddrPort, at time.Time) {
+	w.next[addr] = at
+	w.order++
+	heap.Push(&w.queue, flight{at: at, order: w.order, to: addr})
+}
+
+// poke calls a node's Tick now.
+func (w *network) poke(addr netip.AddrPort) { w.wake(addr, w.now) }
 
 // start begins a search; the next Tick is at once.
 func (w *network) start(at netip.AddrPort, s Search) {
@@ -153,7 +156,7 @@ func (w *network) start(at netip.AddrPort, s Search) {
 	if _, err := w.nodes[at].Start(s, w.now); err != nil {
 		w.t.Fatal(err)
 	}
-	w.next[at] = w.now
+	w.poke(at)
 }
 
 // search runs a search to its end.

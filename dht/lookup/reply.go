@@ -159,6 +159,7 @@ func (l *Lookup) add(n contact.Node, by *candidate, unnamed bool) *candidate {
 	if old := l.byAddr[n.Addr]; old != nil {
 		if old.node.ID == n.ID && by != nil && old.by != by {
 			old.named++
+			old.reserve = false // it is near, however slow: others name it
 		}
 		return nil
 	}
