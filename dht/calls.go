@@ -10,6 +10,14 @@ import (
 	"btd/dht/lookup"
 )
 
+// otherPatience is how long a family that knows nobody is waited for when a
+// search is over in the other one. Once the server has run for settled, it is
+// not waited for at all.
+const (
+	otherPatience = 3 * time.Second
+	settled       = 30 * time.Second
+)
+
 // Results are how a search ended in each family; nil where there is no node.
 type Results struct{ IPv4, IPv6 *Result }
 
@@ -67,7 +75,7 @@ func (r Results) Item() (newest *Item) {
 // time, more than once; after it done is still called, with ErrClosed for what
 // was not over.
 func (s *Server) Start(q Search, done func(Results)) (cancel func()) {
-	c := &common{q: q, done: done, left: len(s.loops)}
+	c := &common{server: s, q: q, done: done, left: len(s.loops)}
 	for _, l := range s.loops {
 		one := c.search(l.ipv6)
 		if !l.post(func(now time.Time) {
@@ -83,11 +91,16 @@ func (s *Server) Start(q Search, done func(Results)) (cancel func()) {
 			one.Done(Result{Target: q.Target, Err: ErrClosed})
 		}
 	}
-	return func() { c.cancel(s) }
+	return func() {
+		for i := range s.loops {
+			c.giveUp(s.loops[i], ErrClosed, func() bool { return true })
+		}
+	}
 }
 
 // common is what the searches of both families have in common.
 type common struct {
+	server  *Server
 	mu      sync.Mutex // around callbacks, too
 	q       Search
 	done    func(Results)
@@ -147,24 +160,41 @@ func (c *common) end(ipv6 bool, r Result) {
 	}
 	last, results := c.left == 0, c.results
 	c.mu.Unlock()
-	if last && c.done != nil {
+	switch {
+	case last && c.done != nil:
 		c.done(results)
+	case !last && r.Err != ErrNoNodes && r.Err != ErrClosed:
+		// The other family is not waited for very long if it knows nobody: many
+		// hosts have an address of it, but no way out.
+		for _, l := range c.server.loops {
+			if l.ipv6 != ipv6 && l.lonely.Load() {
+				wait := otherPatience
+				if time.Since(l.started) > settled {
+					wait = 0
+				}
+				time.AfterFunc(wait, func() {
+					c.giveUp(l, ErrNoNodes, func() bool { return l.node.table.Len() == 0 })
+				})
+			}
+		}
 	}
 }
 
-// cancel stops what runs in the loops.
-func (c *common) cancel(s *Server) {
-	for _, l := range s.loops {
-		l.post(func(time.Time) {
-			c.mu.Lock()
-			stop := c.stop[family(l.ipv6)]
-			c.mu.Unlock()
-			if stop != nil {
-				stop()
-			}
-			c.end(l.ipv6, Result{Target: c.q.Target, Err: ErrClosed})
-		})
-	}
+// giveUp ends the search in one loop, if a condition that is tried there is
+// true.
+func (c *common) giveUp(l *loop, err error, when func() bool) {
+	l.post(func(time.Time) {
+		if !when() {
+			return
+		}
+		c.mu.Lock()
+		stop := c.stop[family(l.ipv6)]
+		c.mu.Unlock()
+		if stop != nil {
+			stop()
+		}
+		c.end(l.ipv6, Result{Target: c.q.Target, Err: err})
+	})
 }
 
 // Search searches in both families and waits for the end, or for ctx: then

@@ -22,13 +22,14 @@ const (
 
 // loop is the owner of one node: only run touches it.
 type loop struct {
-	server *Server
-	ipv6   bool
-	conn   Conn
-	own    *net.UDPConn // nil if the socket is shared
-	state  []byte
-	node   *Node
-	other  *loop // of the other family; nil if there is none
+	server  *Server
+	ipv6    bool
+	conn    Conn
+	own     *net.UDPConn // nil if the socket is shared
+	state   []byte
+	node    *Node
+	other   *loop // of the other family; nil if there is none
+	started time.Time
 
 	mu     sync.Mutex
 	inbox  inbox
@@ -96,7 +97,7 @@ func (l *loop) makeNode(now time.Time) error {
 	if l.other != nil {
 		node.Foreign, node.ForeignNear = l.other.suggest, l.other.near
 	}
-	l.node = New(node, now)
+	l.node, l.started = New(node, now), now
 	return nil
 }
 

@@ -239,6 +239,64 @@ func TestBothFamilies(t *testing.T) {
 	}
 }
 
+// TestOneFamilyWithoutAWayOut has an IPv6 node that nobody answers.
+func TestOneFamilyWithoutAWayOut(t *testing.T) {
+	t.Parallel()
+	_, addrs := crowd(t, 2)
+	c4, _ := bind(t, "udp4", "127.0.0.1")
+	c6, _ := bind(t, "udp6", "::1")
+	s := serve(t, ServerConfig{
+		IPv4: Socket{Conn: c4, Own: true}, IPv6: Socket{Conn: c6, Own: true}, Bootstrap: []string{addrs[0].String()},
+	})
+	ctx := within(t, 40*time.Second)
+	r, err := s.Search(ctx, Search{Kind: GetPeers, Target: hashOf(1), Announce: true, Port: 5})
+	if err != nil || r.IPv4.Stored == 0 || r.IPv6.Err != ErrNoNodes {
+		t.Errorf("%+v and %+v: %v", r.IPv4, r.IPv6, err)
+	}
+}
+
+// TestOneSocketForBothFamilies has a socket that takes packets of both.
+func TestOneSocketForBothFamilies(t *testing.T) {
+	t.Parallel()
+	conn, err := net.ListenUDP("udp", nil)
+	if err != nil {
+		t.Skip(err)
+	}
+	port := conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	shared := serve(t, ServerConfig{IPv4: Socket{Conn: conn}, IPv6: Socket{Conn: conn}})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b := make([]byte, 2048)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			shared.Deliver(b[:n], from)
+		}
+	}()
+	defer func() { conn.Close(); <-done }()
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		network, socket := "udp4", Socket{Own: true}
+		if host == "::1" {
+			network = "udp6"
+		}
+		c, _ := bind(t, network, host)
+		socket.Conn = c
+		cfg := ServerConfig{IPv4: socket}
+		if host == "::1" {
+			cfg = ServerConfig{IPv6: socket}
+		}
+		cfg.Bootstrap = []string{netip.AddrPortFrom(netip.MustParseAddr(host), port).String()}
+		s := serve(t, cfg)
+		r, err := s.Search(within(t, 20*time.Second), Search{Kind: GetPeers, Target: hashOf(1), Announce: true, Port: 5})
+		if err != nil || r.Stored() != 1 {
+			t.Errorf("%s: %+v, %v", host, r, err)
+		}
+	}
+}
+
 func TestCloseEndsSearches(t *testing.T) {
 	t.Parallel()
 	conn, _ := bind(t, "udp4", "127.0.0.1")
