@@ -2,6 +2,7 @@ package dht
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -223,6 +224,9 @@ func mutate(rng *rand.Rand, b []byte) []byte {
 	return b
 }
 
+// packets is for long runs: go test ./dht -run TestRandomPackets -packets 10000000
+var packets = flag.Int("packets", 100_000, "how many packets TestRandomPackets sends")
+
 // TestRandomPackets sends a node 100,000 packets: random ones, changed ones,
 // valid ones from everywhere with announces, puts and replies. Nothing may
 // panic, and nothing may grow beyond its cap.
@@ -244,7 +248,7 @@ func TestRandomPackets(t *testing.T) {
 	began := heapNow()
 	now := a.now
 	var grown int64
-	for i := range 100_000 {
+	for i := range *packets {
 		now = now.Add(time.Duration(rng.IntN(20)) * time.Millisecond)
 		from := addrOf(rng.IntN(50000))
 		if i%5000 == 0 {
