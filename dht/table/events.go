@@ -17,6 +17,7 @@ import (
 // any more for an hour, and whoever named it so loses credit.
 func (t *Table) Answered(asked contact.Node, id krpc.ID, rtt time.Duration, now time.Time) {
 	t.hear(now)
+	t.dead.forget(asked.Addr)
 	e := t.byAddr[asked.Addr]
 	if !asked.ID.IsZero() && asked.ID != id {
 		t.Lied(asked.Addr, now)
@@ -53,6 +54,9 @@ func (t *Table) Answered(asked contact.Node, id krpc.ID, rtt time.Duration, now 
 	e.answered, e.fails, e.restored = now, 0, false
 	b := &t.buckets[e.bucket]
 	b.changed = now
+	if t.keeper.began.IsZero() {
+		t.keeper.began = now
+	}
 	if !e.live {
 		t.promote(e, now)
 	}
@@ -75,6 +79,7 @@ func (t *Table) TimedOut(addr netip.AddrPort, now time.Time) {
 	}
 	t.report(e, false)
 	if !e.live {
+		t.dead.add(addr, now)
 		t.remove(e)
 		return
 	}
@@ -86,6 +91,7 @@ func (t *Table) TimedOut(addr netip.AddrPort, now time.Time) {
 	}
 	e.failed = now
 	if e.fails > 1 {
+		t.dead.add(addr, now)
 		t.remove(e)
 		t.fill(int(e.bucket), now)
 		return
@@ -133,23 +139,37 @@ func (t *Table) Seen(id krpc.ID, addr netip.AddrPort, now time.Time) {
 }
 
 // Named tells of the nodes in the reply of the node at from to a FindNode of
-// Upkeep. Those in replies to a search need not be told: they are asked in the
-// search, if they are of use, and answer for themselves. Four of them count,
-// so that nobody fills the table with friends.
+// Upkeep, even if there are none. Those in replies to a search need not be told:
+// they are asked in the search, if they are of use, and answer for themselves.
+// Four of them count, and only those that are nearer to the target than who
+// names them, so that nobody fills the table with friends; in a small network
+// all.
 func (t *Table) Named(from netip.AddrPort, nodes []contact.Node, now time.Time) {
+	source := t.byAddr[from]
+	if source == nil {
+		return
+	}
 	taken := 0
 	for _, n := range nodes[:min(len(nodes), maxNamed)] {
-		if taken == namedEach {
-			return
-		}
 		if t.byAddr[n.Addr] != nil || !contact.MayName(from, n.Addr) {
 			continue
+		}
+		if t.good >= smallNetwork {
+			if taken == namedEach {
+				break
+			}
+			if to := source.target; !contact.KeyOf(n.ID).Xor(to).Less(source.key.Xor(to)) {
+				continue
+			}
 		}
 		if e := t.admit(n, now); e != nil {
 			e.source = from
 			t.buckets[e.bucket].dry = 0
 			taken++
 		}
+	}
+	if i, ok := t.bucketOf(source.target); ok && taken == 0 {
+		t.buckets[i].dry++
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // admit makes a node that is not known yet a spare of its bucket. It returns
 // nil if there is no place for it, or if the rules are against it.
 func (t *Table) admit(n contact.Node, now time.Time) *entry {
-	if !t.usable(n) || t.liars.has(n.Addr, now) {
+	if !t.usable(n) || t.liars.has(n.Addr, now) || t.dead.has(n.Addr, now) {
 		return nil
 	}
 	key := contact.KeyOf(n.ID)
@@ -270,10 +270,11 @@ func worse(a, b *entry, crowdA, crowdB int) bool {
 }
 
 // ready is the best spare for a place that becomes free: it answered within
-// the last quarter of an hour. Those known for long come first.
+// the last quarter of an hour; in a sweep, since that began. Those known for
+// long come first.
 func (t *Table) ready(i int, now time.Time) (best *entry) {
 	for _, e := range t.buckets[i].spare {
-		if !e.proven() || e.fails > 0 || now.Sub(e.answered) > 15*time.Minute || !t.fits(e, nil) {
+		if !e.proven() || e.fails > 0 || now.Sub(e.answered) > 15*time.Minute || e.answered.Before(t.keeper.sweep) || !t.fits(e, nil) {
 			continue
 		}
 		if best == nil || t.readier(e, best, now) {

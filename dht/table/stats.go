@@ -1,8 +1,11 @@
 package table
 
 import (
+	"iter"
 	"slices"
 	"time"
+
+	"btd/dht/contact"
 )
 
 // BucketStats is what one bucket has.
@@ -41,4 +44,18 @@ func (t *Table) Stats() []BucketStats {
 		all = append(all, s)
 	}
 	return all
+}
+
+// All ranges over the nodes in live places, with whether each can be handed
+// out.
+func (t *Table) All() iter.Seq2[contact.Node, bool] {
+	return func(yield func(contact.Node, bool) bool) {
+		for i := range t.deepest + 1 {
+			for _, e := range t.buckets[i].live {
+				if !yield(e.node, e.fails == 0) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -14,7 +14,7 @@ const K = 8
 
 // Defaults of the Config, and the rules that have no setting.
 const (
-	defaultIdle       = 0.27 // with a search for ourselves each half an hour it is below 0.3
+	defaultIdle       = 0.26 // with a search for ourselves each half an hour it is below 0.3
 	defaultBusy       = 2
 	defaultQuarantine = 3 * time.Minute
 
@@ -23,12 +23,13 @@ const (
 	downAfter        = 10
 	namedEach        = 4  // nodes that one reply brings
 	maxNamed         = 64 // nodes of one reply that are looked at
+	smallNetwork     = 64 // good nodes; below, all that are named count
 )
 
 // Config holds the table's settings. The zero value is valid.
 type Config struct {
 	IPv6       bool          // the family of all addresses; others are refused
-	Idle       float64       // upkeep queries per second when all is well; 0 means 0.27
+	Idle       float64       // upkeep queries per second when all is well; 0 means 0.26
 	Busy       float64       // while the table fills, and while many nodes turn out dead; 0 means 2
 	Quarantine time.Duration // how long a node is known before it can push out another; 0 means 3 min
 }
@@ -65,7 +66,8 @@ type Table struct {
 
 	keeper keeper // upkeep.go
 
-	liars liars
+	liars memory // caught lying
+	dead  memory // named or seen, and did not answer
 
 	near [maxClosest]contact.Key // scratch of Closest
 }
@@ -76,7 +78,7 @@ type bucket struct {
 	keys    []uint64 // the first 64 bits of the ids of live
 	spare   []*entry
 	changed time.Time // BEP 5, "last changed"
-	dry     int       // FindNodes in a row that named nobody new
+	dry     int       // replies to FindNodes in a row that named nobody new
 }
 
 // entry is what is known of a node.
@@ -95,11 +97,12 @@ type entry struct {
 	named    uint16         // nodes that it named and that answered
 	blame    uint16         // and that lied
 	added    time.Time
-	first    time.Time // answer; zero if it never answered in this run
-	answered time.Time // last answer; of an earlier run if restored
-	queried  time.Time // it us, last
-	asked    time.Time // we it, by Upkeep
-	failed   time.Time // last miss
+	first    time.Time   // answer; zero if it never answered in this run
+	answered time.Time   // last answer; of an earlier run if restored
+	queried  time.Time   // it us, last
+	asked    time.Time   // we it, by Upkeep
+	target   contact.Key // of the last FindNode to it
+	failed   time.Time   // last miss
 }
 
 // proven reports whether the node ever answered us.
@@ -115,8 +118,9 @@ func New(cfg Config, self krpc.ID, rng *rand.Rand, now time.Time) *Table {
 		byHost:   map[netip.Addr]*entry{},
 		networks: map[contact.Network]int{},
 		heard:    now,
+		liars:    memory{size: 256, lasts: time.Hour},
+		dead:     memory{size: 1024, lasts: 15 * time.Minute},
 	}
-	t.keeper.began = now
 	return t
 }
 

@@ -10,18 +10,19 @@ import (
 
 // What upkeep keeps to.
 const (
-	startRate   = 10               // queries per second to nodes of an earlier run
+	startRate   = 10 // queries per second to nodes of an earlier run, and just after the first answer
+	starting    = 30 * time.Second
 	settling    = 10 * time.Minute // how long after the start the table may fill at Config.Busy
 	selfSearch  = 30 * time.Minute // between searches for ourselves
 	retryAfter  = 5 * time.Second  // from the first miss to the second query
 	freshSmall  = 13 * time.Minute // a node of a small bucket is asked again: BEP 5 calls it good for 15 min
 	freshLarge  = 26 * time.Minute // the same for large buckets, of which there is always another to hand out
-	sweepAfter  = time.Minute      // the same while many turn out dead
 	reaskSpare  = 10 * time.Minute
+	hurryAfter  = 3  // queries sent sooner after one was lost
+	doubtAfter  = 4  // queries without an answer before the link is tried
 	window      = 10 // queries that say whether many nodes are dead
-	dryAfter    = 3  // FindNodes that name nobody new: there are no more nodes
-	wideTries   = 16
-	improveEach = 3 // of this many queries, one looks for something better
+	dryAfter    = 5  // replies in a row that name nobody new: there are no more nodes
+	improveEach = 3  // of this many queries, one looks for something better
 )
 
 // Kind is what Upkeep asks for.
@@ -31,7 +32,7 @@ type Kind uint8
 const (
 	None     Kind = iota // nothing now
 	Ping                 // send a ping to Node
-	FindNode             // send find_node for Target to Node, and call Named for each node in the reply
+	FindNode             // send find_node for Target to Node, and call Named with the nodes in the reply
 	Search               // run a search for Target, to the end
 )
 
@@ -44,21 +45,41 @@ type Action struct {
 
 // keeper is the state of upkeep.
 type keeper struct {
-	began    time.Time
+	began    time.Time // when the first node answered; zero before
 	searched time.Time // for ourselves, last
 	next     time.Time // query, not before
 	turn     int
 	results  [window]bool // of queries to nodes that were good: whether they failed
 	counted  int
+	hurry    int              // queries to be sent sooner, to see whether more are dead
+	sweep    time.Time        // when all live nodes began to be asked, since many are dead; zero if not
 	restored []netip.AddrPort // to be asked, the best first
 }
 
 // Failing reports whether more than a fifth of the last ten nodes that Upkeep
-// asked, and that were good before, did not answer, while our link works.
-func (t *Table) Failing() bool {
+// asked, and that were good before, did not answer while our link works. It
+// stays so until all nodes that were good then have been asked.
+func (t *Table) Failing() bool { return !t.keeper.sweep.IsZero() }
+
+// report notes how a query of upkeep ended. Only nodes that answered not long
+// before say something about the table.
+func (t *Table) report(e *entry, ok bool) {
 	k := &t.keeper
-	if k.counted < window || t.LinkDown() {
-		return false
+	if e.probing && e.fails == 0 && e.proven() && e.asked.Sub(e.answered) < freshLarge*2 {
+		k.results[k.counted%window] = !ok
+		k.counted++
+		if !ok {
+			k.hurry = hurryAfter
+		}
+	}
+	e.probing = false
+}
+
+// alarm begins a sweep if too many queries failed.
+func (t *Table) alarm(now time.Time) {
+	k := &t.keeper
+	if k.counted < window || t.LinkDown() || t.Failing() {
+		return
 	}
 	failed := 0
 	for _, f := range k.results {
@@ -66,17 +87,15 @@ func (t *Table) Failing() bool {
 			failed++
 		}
 	}
-	return failed*5 > window
+	if failed*5 > window {
+		k.sweep = now
+	}
 }
 
-// report notes how a query of upkeep ended. Only nodes that were good say
-// something about the table.
-func (t *Table) report(e *entry, ok bool) {
-	if e.probing && e.live && e.fails == 0 {
-		t.keeper.results[t.keeper.counted%window] = !ok
-		t.keeper.counted++
-	}
-	e.probing = false
+// calm ends a sweep: everybody was asked. What is missing may be found faster
+// than otherwise for a while.
+func (t *Table) calm(now time.Time) {
+	t.keeper.sweep, t.keeper.counted, t.keeper.began = time.Time{}, 0, now.Add(-starting)
 }
 
 // Upkeep says what to ask next, or None, and when to call again. The budget is
@@ -96,18 +115,25 @@ func (t *Table) Upkeep(now time.Time) (Action, time.Time) {
 		k.next = now.Add(time.Second / startRate)
 		return t.probe(e, now), k.next
 	}
-	filling := now.Sub(k.began) < settling && !t.LinkDown()
+	t.alarm(now)
+	age := now.Sub(k.began)
+	filling := !k.began.IsZero() && age < settling && !t.LinkDown()
 	rate := t.cfg.Idle
-	if filling || t.Failing() {
+	switch {
+	case filling && age < starting:
+		rate = startRate
+	case t.LinkDown():
+	case filling || t.Failing() || k.hurry > 0:
 		rate = t.cfg.Busy
 	}
 	pause := time.Duration(float64(time.Second) / rate)
-	a := t.choose(now, filling)
+	a := t.choose(now)
 	if a.Kind == None {
 		k.next = now.Add(min(pause, time.Second*5))
 		return a, k.next
 	}
 	k.turn++
+	k.hurry = max(0, k.hurry-1)
 	k.next = now.Add(pause)
 	return a, k.next
 }
@@ -128,23 +154,42 @@ func (t *Table) nextRestored() *entry {
 // choose picks whom to ask. Suspects come before the rest, since they either
 // can be handed out again or free a place; then who was not heard of for too
 // long; then free places. Every now and then it is the turn of something that
-// makes the table better, however much else there is to do.
-func (t *Table) choose(now time.Time, filling bool) Action {
-	if t.keeper.turn%improveEach == 0 && !t.Failing() {
-		if a := t.improve(now, filling); a.Kind != None {
+// makes the table better, however much else there is to do. In a sweep, all are
+// asked once, and then the suspects again.
+func (t *Table) choose(now time.Time) Action {
+	if t.misses >= doubtAfter {
+		if e := t.likeliest(now); e != nil {
+			return t.probe(e, now)
+		}
+	}
+	if t.Failing() {
+		if e := t.unswept(); e != nil {
+			return t.probe(e, now)
+		}
+		if e := t.suspect(now); e != nil {
+			return t.probe(e, now)
+		}
+		t.calm(now)
+	}
+	if t.keeper.turn%improveEach == 0 && t.keeper.hurry == 0 {
+		if a := t.improve(now); a.Kind != None {
 			return a
 		}
 	}
 	if e := t.suspect(now); e != nil {
 		return t.probe(e, now)
 	}
-	if e := t.stalest(now); e != nil {
+	overdue := 1.0
+	if t.keeper.hurry > 0 {
+		overdue = 0.1
+	}
+	if e := t.stalest(now, overdue); e != nil {
 		return t.probe(e, now)
 	}
 	if a := t.widen(now); a.Kind != None {
 		return a
 	}
-	return t.improve(now, filling)
+	return t.improve(now)
 }
 
 // probe asks a node. It is asked for nodes of its own bucket where these are
@@ -160,8 +205,8 @@ func (t *Table) probe(e *entry, now time.Time) Action {
 
 // find asks a node for others of bucket i.
 func (t *Table) find(e *entry, i int) Action {
-	t.buckets[i].dry++
 	target := t.random().Mix(t.self, i).Mix(t.self.Flip(i), i+1)
+	e.target = target
 	return Action{Kind: FindNode, Node: e.node, Target: target.ID()}
 }
 
@@ -199,16 +244,45 @@ func (t *Table) suspect(now time.Time) (first *entry) {
 	return first
 }
 
-// stalest is the good node that is most overdue to be asked.
-func (t *Table) stalest(now time.Time) (worst *entry) {
-	overdue := 1.0
-	failing := t.Failing()
+// likeliest is the good node that answered last and was not asked since: if it
+// does not answer, our link may be down.
+func (t *Table) likeliest(now time.Time) (best *entry) {
+	for i := range t.deepest + 1 {
+		for _, e := range t.buckets[i].live {
+			if e.fails > 0 || e.probing && now.Sub(e.asked) < time.Minute {
+				continue
+			}
+			if best == nil || e.answered.After(best.answered) {
+				best = e
+			}
+		}
+	}
+	return best
+}
+
+// unswept is the live node that was not heard of for longest, of those that
+// were not asked since the sweep began.
+func (t *Table) unswept() (oldest *entry) {
+	sweep := t.keeper.sweep
+	for i := range t.deepest + 1 {
+		for _, e := range t.buckets[i].live {
+			if e.fails > 0 || e.answered.After(sweep) || e.asked.After(sweep) {
+				continue
+			}
+			if oldest == nil || e.answered.Before(oldest.answered) {
+				oldest = e
+			}
+		}
+	}
+	return oldest
+}
+
+// stalest is the good node that is most overdue to be asked, by as much at
+// least; 1 is when its time has come.
+func (t *Table) stalest(now time.Time, overdue float64) (worst *entry) {
 	for i := range t.deepest + 1 {
 		period := freshLarge
-		switch {
-		case failing:
-			period = sweepAfter
-		case capacity(i) == K:
+		if capacity(i) == K {
 			period = freshSmall
 		}
 		for _, e := range t.buckets[i].live {
@@ -216,7 +290,7 @@ func (t *Table) stalest(now time.Time) (worst *entry) {
 				continue
 			}
 			last := e.answered
-			if !failing && e.queried.After(last) {
+			if e.queried.After(last) {
 				last = e.queried // BEP 5: who answered once and asks us is good
 			}
 			if o := float64(now.Sub(last)) / float64(period); o >= overdue {
@@ -228,25 +302,41 @@ func (t *Table) stalest(now time.Time) (worst *entry) {
 }
 
 // widen looks for nodes for free places: spares of that bucket, or others that
-// nobody told us of yet. The deepest buckets that have room come first.
+// nobody told us of yet. A bucket's turn comes the more often the more places
+// are free, 32 counting as many.
 func (t *Table) widen(now time.Time) Action {
-	for i := t.deepest; i >= 0; i-- {
-		b := &t.buckets[i]
-		if len(b.live) >= capacity(i) {
-			continue
-		}
-		if e := t.untried(i, now); e != nil {
-			return t.probe(e, now)
-		}
-		if b.dry < dryAfter || now.Sub(b.changed) > 15*time.Minute {
-			b.changed = now // of the search, at least
-			if e := t.near1(i); e != nil {
-				e.probing, e.asked = true, now
-				return t.find(e, i)
-			}
-		}
+	total := 0
+	for i := range t.deepest + 1 {
+		total += t.thirst(i, now)
 	}
-	return Action{}
+	if total == 0 {
+		return Action{}
+	}
+	draw := t.rng.IntN(total)
+	i := 0
+	for ; draw >= t.thirst(i, now); i++ {
+		draw -= t.thirst(i, now)
+	}
+	if e := t.untried(i, now); e != nil {
+		return t.probe(e, now)
+	}
+	t.buckets[i].changed = now // of the search, at least
+	e := t.guide(i)
+	if e == nil {
+		return Action{}
+	}
+	e.probing, e.asked = true, now
+	return t.find(e, i)
+}
+
+// thirst is the weight of a bucket that has room, and a way to get more nodes.
+func (t *Table) thirst(i int, now time.Time) int {
+	b := &t.buckets[i]
+	free := min(capacity(i)-len(b.live), 32)
+	if free == 0 || b.dry >= dryAfter && now.Sub(b.changed) <= 15*time.Minute && t.untried(i, now) == nil {
+		return 0
+	}
+	return free
 }
 
 // untried is the spare of a bucket to be asked next: one that answered before,
@@ -263,22 +353,35 @@ func (t *Table) untried(i int, now time.Time) (best *entry) {
 	return best
 }
 
-// near1 is a good node to ask for others of bucket i: one of it, or of the
-// closest bucket that has any.
-func (t *Table) near1(i int) *entry {
-	var found [maxClosest]*entry
-	target := t.random().Mix(t.self, i).Mix(t.self.Flip(i), i+1)
-	n := t.closest(target, K, &found)
-	if n == 0 {
-		return nil
+// guide is a good node to ask for others of bucket i: any of that bucket or of
+// a deeper one, since all have i bits in common with what is searched for; if
+// there is none, one of the closest.
+func (t *Table) guide(i int) (pick *entry) {
+	seen := 0
+	for j := i; j <= t.deepest; j++ {
+		for _, e := range t.buckets[j].live {
+			if e.fails > 0 {
+				continue
+			}
+			if seen++; t.rng.IntN(seen) == 0 {
+				pick = e
+			}
+		}
 	}
-	return found[t.rng.IntN(n)]
+	if pick != nil {
+		return pick
+	}
+	var found [maxClosest]*entry
+	if n := t.closest(t.self, K, &found); n > 0 {
+		return found[t.rng.IntN(n)]
+	}
+	return nil
 }
 
 // improve looks for better nodes in full buckets: a spare that answered, has
 // been known for long enough and would push out another; while the table
 // settles, also spares whose round-trip time is not known yet.
-func (t *Table) improve(now time.Time, filling bool) Action {
+func (t *Table) improve(now time.Time) Action {
 	var fresh *entry
 	for i := range t.deepest + 1 {
 		for _, e := range t.buckets[i].spare {
@@ -299,6 +402,5 @@ func (t *Table) improve(now time.Time, filling bool) Action {
 	if fresh != nil {
 		return t.probe(fresh, now)
 	}
-	_ = filling
 	return Action{}
 }

@@ -148,6 +148,9 @@ func addr(number uint32) netip.AddrPort {
 
 // numberOf is the opposite of addr; false if no node can have that address.
 func numberOf(a netip.AddrPort) (uint32, bool) {
+	if !a.Addr().Is4() {
+		return 0, false
+	}
 	b := a.Addr().As4()
 	rest := uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 	octet := int(b[0])
