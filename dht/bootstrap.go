@@ -40,9 +40,10 @@ func (n *Node) SetBootstrap(addrs []netip.AddrPort, now time.Time) {
 	n.dueAt(now)
 }
 
-// runBootstrap asks two of the list, beside what is left of an earlier run:
-// until somebody answers with growing pauses, and every 5 minutes as long as
-// we know few, so that two halves of a small network find each other.
+// runBootstrap asks two of the list, beside what is left of an earlier run,
+// with pauses that grow to 5 minutes: as long as we know few, not only until
+// somebody answers, so that a network can form whose nodes all start at once, and
+// so that two halves of a small one find each other.
 func (n *Node) runBootstrap(now time.Time) {
 	b := &n.boot
 	if b.next.IsZero() || now.Before(b.next) {
@@ -53,15 +54,15 @@ func (n *Node) runBootstrap(now time.Time) {
 		return
 	}
 	known := n.table.Len()
-	if known > 0 {
-		b.wait, b.tries = bootLongest, 0
-	} else {
-		b.wait = min(max(bootFirst, 2*b.wait), bootLongest)
-		b.tries++
-	}
-	b.next = now.Add(b.wait)
 	if known >= table.K {
+		b.wait, b.tries = 0, 0
+		b.next = now.Add(bootLongest)
 		return
+	}
+	b.wait = min(max(bootFirst, 2*b.wait), bootLongest)
+	b.next = now.Add(b.wait)
+	if b.tries++; known > 0 {
+		b.tries = 0
 	}
 	for range min(bootAtOnce, len(b.addrs)) {
 		addr := b.addrs[0]
