@@ -2,7 +2,9 @@
 GO ?= go
 TOOL = $(GO) tool
 
-.PHONY: help build test race lint fuzz bench interop
+WORLD_NODES ?= 1000000
+
+.PHONY: help build test race lint fuzz bench interop world
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -39,3 +41,7 @@ bench:
 interop:
 	@test/install-clients.sh
 	$(GO) test -tags interop -count=1 -parallel 4 -timeout 12m ./test/interop
+
+## world     searches and routing tables in a simulated DHT of WORLD_NODES (1000000) nodes
+world:
+	WORLD_NODES=$(WORLD_NODES) $(GO) test -run TestPrintAll -count=1 -v -timeout 30m ./dht/world

@@ -42,7 +42,7 @@
 // # Against hostile answers
 //
 // A reply must have the id that was asked for, and is read once. Of the nodes
-// in it the eight closest to the target count, if they are of our family, not
+// in it the sixteen closest to the target count, if they are of our family, not
 // of somebody's LAN, not ourselves, and new. An id is searched for at two
 // addresses at most, an address is asked for one id only, and of one network
 // (contact.Network) two nodes are asked.

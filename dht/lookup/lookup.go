@@ -16,6 +16,7 @@ const (
 	defaultAlpha      = 6
 	moreWidth         = 2 // how much wider than K the window is
 	moreAlpha         = 2 // queries under way near the end, beyond Alpha
+	moreIfNone        = 4 // nodes to ask while nobody has what is searched for
 	nearEnd           = 3 // as many of the window have answered
 	preferred         = 12
 	perBit            = 25 * time.Millisecond // what a bit nearer is worth: a hop takes 100 ms and brings four
@@ -25,12 +26,13 @@ const (
 
 	maxCandidates = 96 // kept at once; the farthest that were not asked go first
 	maxNamed      = 64 // nodes of one reply that are looked at
-	maxTaken      = 8  // and of these, the closest that count
+	maxTaken      = 16 // and of these, the closest that count
 	perNetwork    = 2  // nodes of one network asked at once or answered
 	perID         = 2  // addresses tried for one id
 	maxToken      = 64 // bytes; longer ones are taken as none
 	credit        = 5  // nodes asked because of one node, before any of them answers
 	creditEach    = 4  // and as many more for each that did
+	newsAllowed   = 2  // in a short search, for each cached node that is gone, beside one
 	farBits       = 10 // an id nearer than the nearest should be, by so many bits, is suspicious
 )
 
@@ -41,6 +43,7 @@ type Config struct {
 	K          int           // how many closest nodes are wanted; 0 means 8
 	Alpha      int           // queries under way that did not stall; 0 means 6
 	Announce   bool          // the closest will be announced to: they must give tokens, and lost queries are repeated
+	Values     bool          // replies may have what is searched for: if none has, four more nodes are asked
 	MaxQueries int           // in all; 0 means 120
 	Timeout    time.Duration // from a query to giving it up; 0 means 4 s
 	RTT        *RTT          // of the node, fed by the search; nil means its own
@@ -76,6 +79,11 @@ type Candidate struct {
 	contact.Node
 	RTT  time.Duration // 0 if unknown
 	Live bool          // it answered not long ago
+
+	// Cached says that it was one of the closest in an earlier search for the
+	// same. With four of these the search is a short one: besides them, one
+	// other is asked, and two more for each of them that does not answer.
+	Cached bool
 }
 
 // Query is a query to be sent now.
@@ -125,6 +133,9 @@ type Lookup struct {
 	stats   Stats
 	answers int  // replies that counted
 	over    bool // and that was traced
+	short   bool // there are cached nodes enough
+	news    int  // others that were asked, in a short search
+	gone    int  // cached ones that did not answer
 }
 
 // state is how far a candidate is.
@@ -147,6 +158,7 @@ type candidate struct {
 	unnamed bool // its id is not known
 	secure  bool // BEP 42
 	live    bool // of our own table, and answered not long ago
+	cached  bool // one of the closest in an earlier search
 	reserve bool // of our own table, and to be asked only if nobody better is left
 	again   bool // asked twice
 	named   int  // by how many
@@ -173,11 +185,16 @@ func New(cfg Config, target krpc.ID, start []Candidate, now time.Time) *Lookup {
 		byAddr: map[netip.AddrPort]*candidate{},
 		asked:  map[contact.Network]int{},
 	}
+	cached := 0
 	for _, s := range start {
 		if c := l.add(s.Node, nil, s.ID.IsZero()); c != nil {
-			c.rtt, c.live = s.RTT, s.Live
+			c.rtt, c.live, c.cached = s.RTT, s.Live, s.Cached
+			if s.Cached {
+				cached++
+			}
 		}
 	}
+	l.short = cached*2 >= l.cfg.K
 	l.prefer()
 	return l
 }

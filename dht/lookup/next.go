@@ -7,7 +7,7 @@ import "time"
 func (l *Lookup) Next(now time.Time, dst []Query) ([]Query, time.Time) {
 	l.expire(now)
 	dst = l.ask(now, dst, false)
-	if l.hopeful(false) < l.cfg.K {
+	if l.hopeful(false) < l.need() {
 		dst = l.ask(now, dst, true) // nothing better is left
 	}
 	return dst, l.wake(now)
@@ -15,7 +15,11 @@ func (l *Lookup) Next(now time.Time, dst []Query) ([]Query, time.Time) {
 
 // expire lets queries stall, and gives up those that are too old.
 func (l *Lookup) expire(now time.Time) {
+	l.gone = 0
 	for _, c := range l.list {
+		if c.cached && c.state != fresh && c.state != answered && !now.Before(c.lost) {
+			l.gone++
+		}
 		if c.state != waiting && c.state != stalled {
 			continue
 		}
@@ -34,7 +38,7 @@ func (l *Lookup) expire(now time.Time) {
 // ask fills the window with queries. Those that are asked last are left out,
 // unless all is true.
 func (l *Lookup) ask(now time.Time, dst []Query, all bool) []Query {
-	width, alpha := l.cfg.K+moreWidth, l.cfg.Alpha
+	width, alpha := l.need()+moreWidth, l.cfg.Alpha
 	if l.answeredOf(width) >= nearEnd {
 		alpha += moreAlpha // all that are left have to be asked anyway
 	}
@@ -53,6 +57,9 @@ func (l *Lookup) ask(now time.Time, dst []Query, all bool) []Query {
 			seats++
 			busy++
 		case fresh:
+			if c.by == nil && seats >= l.need() {
+				continue // the places beyond are for news
+			}
 			if l.mayAsk(c) && (all || l.trusted(c)) {
 				dst = l.send(c, now, dst)
 				seats++
@@ -90,12 +97,15 @@ func (l *Lookup) send(c *candidate, now time.Time, dst []Query) []Query {
 	if c.by != nil {
 		c.by.under++
 	}
+	if !c.cached {
+		l.news++
+	}
 	c.stall = l.cfg.RTT.Stall()
 	if c.rtt > 0 {
 		c.stall = min(c.stall, max(2*c.rtt, minStall))
 	}
 	c.lost = now.Add(l.cfg.RTT.Lost())
-	if l.cfg.Announce {
+	if l.cfg.Announce && (c.cached || !l.short) {
 		c.againAt = now.Add(l.cfg.RTT.Usual())
 	}
 	l.stats.Queries++
@@ -114,6 +124,15 @@ func (l *Lookup) repeat(c *candidate, now time.Time, dst []Query) []Query {
 	c.lost = now.Add(l.cfg.RTT.Usual() * 5 / 4)
 	l.trace(Event{At: now, Kind: Sent, Node: c.node, Hop: c.hop, Again: true})
 	return append(dst, Query{c.node, true})
+}
+
+// need is how many of the closest have to answer: more than wanted as long as
+// nobody has what is searched for.
+func (l *Lookup) need() int {
+	if l.cfg.Values && l.stats.Hops == 0 {
+		return l.cfg.K + moreIfNone
+	}
+	return l.cfg.K
 }
 
 // room reports whether one more query may be sent.
@@ -174,11 +193,11 @@ func (l *Lookup) Done(now time.Time) bool {
 				return false
 			}
 		}
-		if count == l.cfg.K {
+		if count == l.need() {
 			break
 		}
 	}
-	if count < l.cfg.K && l.hopeful(true) > count {
+	if count < l.need() && l.hopeful(true) > count {
 		return false
 	}
 	if !l.over {

@@ -105,8 +105,11 @@ func (l *Lookup) fail(c *candidate) {
 // reserve, those nearer than any node should be, and those whose only source
 // named nobody yet who answered and has three on trust, are asked last.
 func (l *Lookup) trusted(c *candidate) bool {
+	if l.short {
+		return c.cached || l.news < 1+newsAllowed*l.gone
+	}
 	if c.by == nil {
-		return !c.reserve
+		return !c.reserve || l.answers > 0 // from then on, distance alone counts
 	}
 	if l.cfg.Bits > 0 && !c.secure && c.dist.Zeros() > l.cfg.Bits+farBits {
 		return false
@@ -164,7 +167,7 @@ func (l *Lookup) add(n contact.Node, by *candidate, unnamed bool) *candidate {
 		return nil
 	}
 	key := contact.KeyOf(n.ID)
-	if key == l.self || n.Addr.Addr().Is4() == l.cfg.IPv6 || contact.ScopeOf(n.Addr) == contact.Unusable {
+	if key == l.self && !unnamed || n.Addr.Addr().Is4() == l.cfg.IPv6 || contact.ScopeOf(n.Addr) == contact.Unusable {
 		return nil
 	}
 	if l.cfg.Refuse != nil && l.cfg.Refuse(n.Addr) {

@@ -11,7 +11,7 @@ const (
 	firstUsual = 400 * time.Millisecond // until enough replies were seen
 	enough     = 16
 	stallPart  = 0.75 // of the usual time: then the place of a query is free
-	lostPart   = 1.8  // of the usual time: then the end of a search does not wait for it
+	lostPart   = 1.65 // of the usual time: then the end of a search does not wait for it
 	minStall   = 150 * time.Millisecond
 	maxStall   = time.Second
 	minLost    = 300 * time.Millisecond
@@ -23,16 +23,16 @@ const (
 	bins     = 80
 	firstBin = 4 * time.Millisecond
 	binRatio = 13.0 / 12
-	memory   = 256 // replies, before their weight is halved
+	memory   = 256 // replies
 )
 
-// RTT estimates how long replies take, from the recent ones. One is shared by
-// all searches of a node and family. The zero value is ready.
+// RTT estimates how long replies take, from the last 256. One is shared by all
+// searches of a node and family. The zero value is ready.
 type RTT struct {
-	count [bins]uint32
-	total uint32
-	seen  uint64
-	usual time.Duration // of the counts as they are; 0 is not computed
+	count  [bins]uint16
+	recent [memory]uint8 // the bin of each reply, a ring
+	seen   int
+	usual  time.Duration // of the counts as they are; 0 is not computed
 }
 
 // Add tells of the time that one reply took, late ones too.
@@ -41,27 +41,24 @@ func (r *RTT) Add(rtt time.Duration) {
 	if rtt > firstBin {
 		at = min(bins-1, 1+int(math.Log(float64(rtt)/float64(firstBin))/math.Log(binRatio)))
 	}
+	slot := &r.recent[r.seen%memory]
+	if r.seen >= memory {
+		r.count[*slot]--
+	}
+	*slot = uint8(at)
 	r.count[at]++
-	r.total++
 	r.seen++
 	r.usual = 0
-	if r.total < memory {
-		return
-	}
-	r.total = 0
-	for i := range r.count {
-		r.count[i] /= 2
-		r.total += r.count[i]
-	}
 }
 
 // Quantile is the time that a share q of the recent replies took at most; 0 if
 // there was none yet.
 func (r *RTT) Quantile(q float64) time.Duration {
-	if r.total == 0 {
+	total := min(r.seen, memory)
+	if total == 0 {
 		return 0
 	}
-	need := uint32(math.Ceil(q * float64(r.total)))
+	need := uint16(math.Ceil(q * float64(total)))
 	limit := float64(firstBin)
 	for _, n := range r.count {
 		if need <= n {
@@ -91,7 +88,7 @@ func (r *RTT) Stall() time.Duration {
 	return min(max(time.Duration(stallPart*float64(r.Usual())), minStall), maxStall)
 }
 
-// Lost is how long the end of a search waits for a query: 1.8 times the usual
+// Lost is how long the end of a search waits for a query: 1.65 times the usual
 // time, between 300 ms and 2 s. Of the replies that come at all, all but two
 // or three in a hundred have come by then.
 func (r *RTT) Lost() time.Duration {

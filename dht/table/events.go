@@ -154,7 +154,7 @@ func (t *Table) Named(from netip.AddrPort, nodes []contact.Node, now time.Time) 
 		if t.byAddr[n.Addr] != nil || !contact.MayName(from, n.Addr) {
 			continue
 		}
-		if t.good >= smallNetwork {
+		if t.good >= smallNetwork && source.target != (contact.Key{}) {
 			if taken == namedEach {
 				break
 			}
@@ -168,7 +168,7 @@ func (t *Table) Named(from netip.AddrPort, nodes []contact.Node, now time.Time) 
 			taken++
 		}
 	}
-	if i, ok := t.bucketOf(source.target); ok && taken == 0 {
+	if i, ok := t.bucketOf(source.target); ok && taken == 0 && source.target != (contact.Key{}) {
 		t.buckets[i].dry++
 	}
 }

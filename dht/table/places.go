@@ -32,7 +32,7 @@ func (t *Table) admit(n contact.Node, now time.Time) *entry {
 		return nil
 	}
 	e := &entry{
-		node: n, key: key, network: network, bucket: uint8(i), added: now,
+		node: n, key: key, network: network, bucket: uint8(i), group: groupOf(key, i), added: now,
 		secure: contact.Secure(n.ID, n.Addr.Addr()),
 	}
 	t.byAddr[n.Addr] = e
@@ -210,14 +210,14 @@ func (t *Table) promote(e *entry, now time.Time) {
 // groups is the number of parts of a bucket that nodes are spread over.
 func groups(bucket int) int { return capacity(bucket) / 4 }
 
-// group is the part of its bucket that a node is in.
-func (t *Table) group(e *entry) int {
-	n, shift := groups(int(e.bucket)), int(e.bucket)+1
-	shift += bits.Len(uint(n)) - 1
+// groupOf is the part of bucket i that an id is in.
+func groupOf(key contact.Key, i int) uint8 {
+	n := groups(i)
+	shift := i + bits.Len(uint(n)) // the bit that makes the bucket, and those that count its parts
 	if shift > 64 {
 		return 0
 	}
-	return int(e.key.Hi>>(64-shift)) & (n - 1)
+	return uint8(key.Hi>>(64-shift)) & uint8(n-1)
 }
 
 // victim is the live node of a full bucket that a spare may push out; nil if
@@ -226,16 +226,16 @@ func (t *Table) victim(e *entry) *entry {
 	b := &t.buckets[e.bucket]
 	var crowd [32]int
 	for _, o := range b.live {
-		crowd[t.group(o)]++
+		crowd[o.group]++
 	}
-	own := t.group(e)
+	own := e.group
 	free := t.fits(e, nil)
 	var worst *entry
 	for _, o := range b.live {
-		if !free && o.network != e.network || !better(e, o, crowd[own], crowd[t.group(o)], own == t.group(o)) {
+		if !free && o.network != e.network || !better(e, o, crowd[own], crowd[o.group], own == o.group) {
 			continue
 		}
-		if worst == nil || worse(o, worst, crowd[t.group(o)], crowd[t.group(worst)]) {
+		if worst == nil || worse(o, worst, crowd[o.group], crowd[worst.group]) {
 			worst = o
 		}
 	}

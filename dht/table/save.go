@@ -89,9 +89,9 @@ func (t *Table) Rehome(self krpc.ID, now time.Time) {
 		if e == nil {
 			continue
 		}
-		bucket := e.bucket
+		bucket, group := e.bucket, e.group
 		*e = *old
-		e.bucket, e.live, e.probing = bucket, false, false
+		e.bucket, e.group, e.live, e.probing = bucket, group, false, false
 		if e.proven() && e.fails == 0 && len(t.buckets[bucket].live) < capacity(int(bucket)) && t.fits(e, nil) {
 			t.settle(e, now)
 		}

@@ -14,7 +14,7 @@ const K = 8
 
 // Defaults of the Config, and the rules that have no setting.
 const (
-	defaultIdle       = 0.26 // with a search for ourselves each half an hour it is below 0.3
+	defaultIdle       = 0.25 // with a search for ourselves each half an hour it is below 0.3
 	defaultBusy       = 2
 	defaultQuarantine = 3 * time.Minute
 
@@ -29,7 +29,7 @@ const (
 // Config holds the table's settings. The zero value is valid.
 type Config struct {
 	IPv6       bool          // the family of all addresses; others are refused
-	Idle       float64       // upkeep queries per second when all is well; 0 means 0.26
+	Idle       float64       // upkeep queries per second when all is well; 0 means 0.25
 	Busy       float64       // while the table fills, and while many nodes turn out dead; 0 means 2
 	Quarantine time.Duration // how long a node is known before it can push out another; 0 means 3 min
 }
@@ -92,6 +92,7 @@ type entry struct {
 	probing  bool // by a query of Upkeep
 	fails    uint8
 	bucket   uint8
+	group    uint8          // the part of its bucket that it is in
 	rtt      time.Duration  // smoothed; 0 is unknown
 	source   netip.AddrPort // who named it
 	named    uint16         // nodes that it named and that answered

@@ -18,11 +18,13 @@ const (
 	freshSmall  = 13 * time.Minute // a node of a small bucket is asked again: BEP 5 calls it good for 15 min
 	freshLarge  = 26 * time.Minute // the same for large buckets, of which there is always another to hand out
 	reaskSpare  = 10 * time.Minute
-	hurryAfter  = 3  // queries sent sooner after one was lost
-	doubtAfter  = 4  // queries without an answer before the link is tried
-	window      = 10 // queries that say whether many nodes are dead
-	dryAfter    = 5  // replies in a row that name nobody new: there are no more nodes
-	improveEach = 3  // of this many queries, one looks for something better
+	hurryAfter  = 3   // queries sent sooner after one was lost
+	doubtAfter  = 4   // queries without an answer before the link is tried
+	early       = 0.1 // of the time after which a node is asked again: before it is due
+	longStreak  = 15  // answers in a row: then all is well
+	window      = 10  // queries that say whether many nodes are dead
+	dryAfter    = 5   // replies in a row that name nobody new: there are no more nodes
+	improveEach = 3   // of this many queries, one looks for something better
 )
 
 // Kind is what Upkeep asks for.
@@ -51,8 +53,11 @@ type keeper struct {
 	turn     int
 	results  [window]bool // of queries to nodes that were good: whether they failed
 	counted  int
+	streak   int              // answers in a row
+	turned   time.Time        // when a long streak ended
 	hurry    int              // queries to be sent sooner, to see whether more are dead
 	sweep    time.Time        // when all live nodes began to be asked, since many are dead; zero if not
+	before   int              // good nodes when the sweep began
 	restored []netip.AddrPort // to be asked, the best first
 }
 
@@ -65,11 +70,16 @@ func (t *Table) Failing() bool { return !t.keeper.sweep.IsZero() }
 // before say something about the table.
 func (t *Table) report(e *entry, ok bool) {
 	k := &t.keeper
-	if e.probing && e.fails == 0 && e.proven() && e.asked.Sub(e.answered) < freshLarge*2 {
+	if e.probing && e.fails == 0 && e.live && e.asked.Sub(e.answered) < freshLarge*2 {
 		k.results[k.counted%window] = !ok
 		k.counted++
-		if !ok {
-			k.hurry = hurryAfter
+		if ok {
+			k.streak++
+		} else {
+			if k.streak >= longStreak {
+				k.turned = e.asked
+			}
+			k.hurry, k.streak = hurryAfter, 0
 		}
 	}
 	e.probing = false
@@ -78,7 +88,7 @@ func (t *Table) report(e *entry, ok bool) {
 // alarm begins a sweep if too many queries failed.
 func (t *Table) alarm(now time.Time) {
 	k := &t.keeper
-	if k.counted < window || t.LinkDown() || t.Failing() {
+	if k.counted < window || t.LinkDown() {
 		return
 	}
 	failed := 0
@@ -87,15 +97,23 @@ func (t *Table) alarm(now time.Time) {
 			failed++
 		}
 	}
-	if failed*5 > window {
-		k.sweep = now
+	switch {
+	case failed*5 <= window:
+	case !t.Failing():
+		k.sweep, k.before = now, t.good
+	case k.turned.After(k.sweep):
+		k.sweep = k.turned // those who answered before may be dead as well
 	}
 }
 
-// calm ends a sweep: everybody was asked. What is missing may be found faster
-// than otherwise for a while.
+// calm ends a sweep: everybody was asked. If many are missing, others may be
+// looked for faster than otherwise for a while.
 func (t *Table) calm(now time.Time) {
-	t.keeper.sweep, t.keeper.counted, t.keeper.began = time.Time{}, 0, now.Add(-starting)
+	k := &t.keeper
+	k.sweep, k.counted = time.Time{}, 0
+	if t.good*10 < k.before*9 {
+		k.began = now.Add(-starting)
+	}
 }
 
 // Upkeep says what to ask next, or None, and when to call again. The budget is
@@ -127,7 +145,7 @@ func (t *Table) Upkeep(now time.Time) (Action, time.Time) {
 		rate = t.cfg.Busy
 	}
 	pause := time.Duration(float64(time.Second) / rate)
-	a := t.choose(now)
+	a := t.choose(now, filling)
 	if a.Kind == None {
 		k.next = now.Add(min(pause, time.Second*5))
 		return a, k.next
@@ -156,7 +174,7 @@ func (t *Table) nextRestored() *entry {
 // long; then free places. Every now and then it is the turn of something that
 // makes the table better, however much else there is to do. In a sweep, all are
 // asked once, and then the suspects again.
-func (t *Table) choose(now time.Time) Action {
+func (t *Table) choose(now time.Time, filling bool) Action {
 	if t.misses >= doubtAfter {
 		if e := t.likeliest(now); e != nil {
 			return t.probe(e, now)
@@ -181,7 +199,7 @@ func (t *Table) choose(now time.Time) Action {
 	}
 	overdue := 1.0
 	if t.keeper.hurry > 0 {
-		overdue = 0.1
+		overdue = early
 	}
 	if e := t.stalest(now, overdue); e != nil {
 		return t.probe(e, now)
@@ -189,7 +207,16 @@ func (t *Table) choose(now time.Time) Action {
 	if a := t.widen(now); a.Kind != None {
 		return a
 	}
-	return t.improve(now)
+	if a := t.improve(now); a.Kind != None {
+		return a
+	}
+	if filling {
+		return Action{}
+	}
+	if e := t.stalest(now, early); e != nil { // so that we hear of it when many die
+		return t.probe(e, now)
+	}
+	return Action{}
 }
 
 // probe asks a node. It is asked for nodes of its own bucket where these are

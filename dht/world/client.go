@@ -142,15 +142,20 @@ func (c *Client) search(target krpc.ID, q kind, cfg lookup.Config, start []looku
 	step()
 }
 
-// Lookup searches for who has something, and waits for the end.
-func (c *Client) Lookup(target krpc.ID, announce bool) Outcome {
+// Lookup searches for who has something, and waits for the end. cached are the
+// closest nodes of an earlier search for the same.
+func (c *Client) Lookup(target krpc.ID, announce bool, cached []contact.Node) Outcome {
 	out := Outcome{Target: target}
 	cfg := c.cfg
-	cfg.Announce = announce
+	cfg.Announce, cfg.Values = announce, true
 	cfg.Bits = c.Table.Bits()
 	cfg.Refuse = func(a netip.AddrPort) bool { return c.Table.Refuses(a, c.sim.Now) }
 	began, over := c.sim.Now, false
-	c.search(target, getPeers, cfg, nil, &out, func(l *lookup.Lookup) {
+	var start []lookup.Candidate
+	for _, n := range cached {
+		start = append(start, lookup.Candidate{Node: n, RTT: c.Table.RTT(n.Addr), Live: true, Cached: true})
+	}
+	c.search(target, getPeers, cfg, start, &out, func(l *lookup.Lookup) {
 		over = true
 		out.Complete = c.sim.Now.Sub(began)
 		st := l.Stats()

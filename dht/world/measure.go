@@ -104,6 +104,7 @@ type Plan struct {
 	Settle   time.Duration // from a client's start to its first search
 	Pause    time.Duration // between searches
 	Announce bool
+	Again    bool // measure the second search for each, ten minutes after the first
 	Seed     uint64
 }
 
@@ -124,7 +125,13 @@ func Ours(n *Network, name string, p Plan) *Row {
 		sim.Run(sim.Now.Add(p.Settle), nil)
 		targets := p.targets(i)
 		for range p.Lookups {
-			row.add(n, c.Lookup(randomID(targets), p.Announce))
+			target := randomID(targets)
+			out := c.Lookup(target, p.Announce, nil)
+			if p.Again {
+				sim.Run(sim.Now.Add(10*time.Minute), nil)
+				out = c.Lookup(target, p.Announce, out.Closest)
+			}
+			row.add(n, out)
 			sim.Run(sim.Now.Add(p.Pause), nil)
 		}
 	}
