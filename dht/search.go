@@ -211,7 +211,7 @@ func (n *Node) begin(s *search, now time.Time) {
 			each = krpc.Nodes6
 		}
 		for id, addr := range each([]byte(c.nodes)) {
-			start = append(start, lookup.Candidate{Node: contact.Node{ID: id, Addr: addr}, RTT: n.table.RTT(addr), Live: true})
+			start = append(start, lookup.Candidate{Node: contact.Node{ID: id, Addr: addr}, RTT: n.table.RTT(addr), Live: true, Cached: true})
 		}
 	}
 	n.scratch.known = n.table.Start(s.Target, startNodes, n.scratch.known[:0])
@@ -230,7 +230,7 @@ func (n *Node) begin(s *search, now time.Time) {
 		Refuse: func(addr netip.AddrPort) bool {
 			return n.table.Refuses(addr, now) || (n.cfg.Refuse != nil && n.cfg.Refuse(addr))
 		},
-		Announce: s.Announce || s.Put != nil, Timeout: timeout,
+		Announce: s.Announce || s.Put != nil, Values: s.Kind != FindNode, Timeout: timeout,
 	}, s.Target, start, now)
 	n.searches.running = append(n.searches.running, s)
 	n.stats.Searches++
