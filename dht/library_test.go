@@ -1,5 +1,3 @@
-//go:build library
-
 package dht
 
 import (

@@ -1,5 +1,3 @@
-//go:build library
-
 package krpc
 
 import (
