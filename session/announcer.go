@@ -14,7 +14,9 @@ import (
 const (
 	announceTimeout = 10 * time.Minute // the client bounds the request itself; the rest is waiting for a turn
 	stopTimeout     = 5 * time.Second  // for all `stopped` together at the end
-	maxAnnounces    = 256              // under way at a time; per host the client allows eight
+	maxAnnounces    = 512              // under way at a time, before more that are due wait; per host the client allows eight
+	startBurst      = 16               // first announces that may be made at once
+	startWithin     = 15 * time.Minute // first announces of everything take no longer, however many there are
 )
 
 // announcer talks to the trackers of all started torrents, active or idle,
@@ -33,7 +35,13 @@ type announcer struct {
 	items  map[*entry]*announced
 	ending map[[20]byte]chan struct{} // closed when the last words on a torrent were delivered
 	queue  announceQueue
+	flying int // announces under way
 	rng    *rand.Rand
+
+	// When the next first announce of a torrent that lacks something, or of a
+	// seed, has its turn: many that start together must make no storm, and a
+	// download must not wait behind seeds.
+	lacking, seeds time.Time
 }
 
 // announced is one torrent's part of the announcer.
@@ -43,8 +51,10 @@ type announced struct {
 	at    time.Time
 	pos   int
 	swarm SwarmCounts
-	ctx   context.Context // of its announces
-	quit  context.CancelFunc
+
+	flying int             // announces under way
+	ctx    context.Context // of those; nil while there are none
+	quit   context.CancelFunc
 }
 
 func newAnnouncer(s *Session) *announcer {
@@ -59,6 +69,9 @@ func newAnnouncer(s *Session) *announcer {
 // start begins announcing e; trackers are used unless the record has its own
 // list. It does nothing if e is announced already.
 func (a *announcer) start(e *entry, tiers [][]string) {
+	if a.knows(e) {
+		return
+	}
 	rec, _ := e.record()
 	if len(rec.Trackers) > 0 {
 		tiers = rec.Trackers
@@ -70,14 +83,34 @@ func (a *announcer) start(e *entry, tiers [][]string) {
 	}
 	now := time.Now()
 	it := &announced{e: e, swarm: SwarmCounts{-1, -1, -1}, pos: -1}
-	it.ctx, it.quit = context.WithCancel(a.work)
-	it.sched = tracker.NewSchedule(tiers, tracker.ScheduleConfig{Spread: a.s.spread()}, a.rng)
+	turn := &a.lacking
+	if rec.Complete {
+		turn = &a.seeds
+	}
+	it.sched = tracker.NewSchedule(tiers, tracker.ScheduleConfig{Delay: a.turn(turn, now)}, a.rng)
 	if rec.Complete {
 		it.sched.Completed(now)
 	}
 	it.sched.Start(now)
 	a.items[e] = it
 	a.pump(it, now)
+}
+
+// turn is how long a first announce has to wait for its turn: a few may go at
+// once, the others follow at an even pace.
+func (a *announcer) turn(next *time.Time, now time.Time) time.Duration {
+	step := min(time.Second/time.Duration(a.s.cfg.AnnounceRate), startWithin/time.Duration(a.s.reg.len()+1))
+	if early := now.Add(-startBurst * step); next.Before(early) {
+		*next = early
+	}
+	*next = next.Add(step)
+	return max(0, next.Sub(now))
+}
+
+func (a *announcer) knows(e *entry) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.items[e] != nil
 }
 
 // stop ends announcing e and sends `stopped` in the background.
@@ -92,7 +125,9 @@ func (a *announcer) stop(e *entry) {
 	if it.pos >= 0 {
 		heap.Remove(&a.queue, it.pos)
 	}
-	it.quit() // nothing may overtake the last words
+	if it.quit != nil {
+		it.quit() // nothing may overtake the last words
+	}
 	last := it.sched.Stop(time.Now())
 	a.farewell(e, last)
 	a.mu.Unlock()
@@ -117,11 +152,7 @@ func (a *announcer) farewell(e *entry, last []tracker.Announce) {
 		defer cancel()
 		var sent sync.WaitGroup
 		for _, an := range last {
-			sent.Go(func() {
-				if _, err := a.s.trackers.Announce(ctx, a.request(e, an)); err != nil {
-					a.s.log.Debug("stopped was not delivered", "tracker", an.URL, "err", err)
-				}
-			})
+			sent.Go(func() { a.say(ctx, e, an) })
 		}
 		sent.Wait()
 		a.mu.Lock()
@@ -130,6 +161,13 @@ func (a *announcer) farewell(e *entry, last []tracker.Announce) {
 			delete(a.ending, e.hash.Wire())
 		}
 	}()
+}
+
+// say delivers last words.
+func (a *announcer) say(ctx context.Context, e *entry, an tracker.Announce) {
+	if _, err := a.s.trackers.Announce(ctx, a.request(e, an)); err != nil {
+		a.s.log.Debug("stopped was not delivered", "tracker", an.URL, "err", err)
+	}
 }
 
 // with runs f on e's schedule, if e is announced, and looks again what is due.
@@ -167,9 +205,14 @@ func (a *announcer) pump(it *announced, now time.Time) {
 		return
 	}
 	due, next := it.sched.Due(now)
+	if len(due) > 0 && it.ctx == nil {
+		it.ctx, it.quit = context.WithCancel(a.work)
+	}
 	for _, an := range due {
 		a.wg.Add(1)
-		go a.announce(it, an)
+		a.flying++
+		it.flying++
+		go a.announce(it, an, it.ctx)
 	}
 	switch {
 	case next.IsZero() && it.pos >= 0:
@@ -185,10 +228,14 @@ func (a *announcer) pump(it *announced, now time.Time) {
 		heap.Push(&a.queue, it)
 	}
 	if it.pos == 0 {
-		select {
-		case a.wake <- struct{}{}:
-		default:
-		}
+		a.rouse()
+	}
+}
+
+func (a *announcer) rouse() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -212,29 +259,30 @@ func (a *announcer) round() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	for len(a.queue) > 0 && !a.queue[0].at.After(now) {
+	for len(a.queue) > 0 && !a.queue[0].at.After(now) && a.flying < maxAnnounces {
 		a.pump(a.queue[0], now)
 	}
-	if len(a.queue) == 0 {
+	if len(a.queue) == 0 || a.flying >= maxAnnounces { // land looks again
 		return time.Hour
 	}
 	return max(a.queue[0].at.Sub(now), time.Millisecond)
 }
 
 // announce does one announce and takes its result in.
-func (a *announcer) announce(it *announced, an tracker.Announce) {
+func (a *announcer) announce(it *announced, an tracker.Announce, work context.Context) {
 	defer a.wg.Done()
+	defer a.land(it)
 	a.mu.Lock()
 	over := a.ending[it.e.hash.Wire()]
 	a.mu.Unlock()
 	if over != nil {
 		select {
 		case <-over:
-		case <-it.ctx.Done():
+		case <-work.Done():
 			return
 		}
 	}
-	ctx, cancel := context.WithTimeout(it.ctx, announceTimeout)
+	ctx, cancel := context.WithTimeout(work, announceTimeout)
 	defer cancel()
 	resp, err := a.s.trackers.Announce(ctx, a.request(it.e, an))
 	a.mu.Lock()
@@ -262,6 +310,19 @@ func (a *announcer) announce(it *announced, an tracker.Announce) {
 	a.s.found(it.e, resp.Peers, FromTracker)
 }
 
+// land ends one announce.
+func (a *announcer) land(it *announced) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if it.flying--; it.flying == 0 {
+		it.quit()
+		it.ctx, it.quit = nil, nil
+	}
+	if a.flying--; a.flying == maxAnnounces-1 {
+		a.rouse()
+	}
+}
+
 // request fills in what a tracker is told of e.
 func (a *announcer) request(e *entry, an tracker.Announce) tracker.Request {
 	return tracker.Request{
@@ -272,23 +333,40 @@ func (a *announcer) request(e *entry, an tracker.Announce) tracker.Request {
 	}
 }
 
-// close sends `stopped` for every torrent, all at once, and waits for at most
-// stopTimeout.
+// close sends `stopped` for every torrent, many at a time, and waits for at
+// most stopTimeout.
 func (a *announcer) close() {
 	a.rest() // they would hold places at their hosts
+	type word struct {
+		e  *entry
+		an tracker.Announce
+	}
+	var last []word
 	a.mu.Lock()
 	a.closed = true
-	var all []*entry
-	for e := range a.items {
-		all = append(all, e)
+	now := time.Now()
+	for e, it := range a.items {
+		for _, an := range it.sched.Stop(now) {
+			last = append(last, word{e, an})
+		}
 	}
+	a.items, a.queue = map[*entry]*announced{}, nil
 	a.mu.Unlock()
-	for _, e := range all {
-		a.stop(e)
-	}
 	timer := time.AfterFunc(stopTimeout, a.kill)
+	defer timer.Stop()
+	words := make(chan word)
+	for range min(maxAnnounces, len(last)) {
+		a.wg.Go(func() {
+			for w := range words {
+				a.say(a.end, w.e, w.an)
+			}
+		})
+	}
+	for _, w := range last {
+		words <- w
+	}
+	close(words)
 	a.wg.Wait()
-	timer.Stop()
 	a.kill()
 }
 

@@ -34,22 +34,18 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 	if e := s.byWire(m.Hash.Wire()); e != nil {
 		return s.merge(ctx, e, m, o)
 	}
+	stored := s.adopt(ctx, m, &rec, o)
 	e := newEntry(rec)
-	e.queued, e.fresh = true, true // until it is recorded, and the queue gives it a place
-	e.hints = o.Peers
+	e.fresh = true               // until it is recorded
+	e.queued = !rec.Complete     // until the queue gives it a place
+	e.hints, e.meta = o.Peers, m // for its first loop, if it is to have one soon
 	e.recorded = make(chan struct{})
 	defer close(e.recorded)
 	if !s.reg.add(e) {
 		return s.merge(ctx, s.byWire(m.Hash.Wire()), m, o)
 	}
-	err = s.db.Add(rec, file)
-	if errors.Is(err, resume.ErrExists) {
-		// What is left of a torrent that could not be brought back.
-		if err = s.db.Remove(rec.Hash); err == nil {
-			err = s.db.Add(rec, file)
-		}
-	}
-	if err != nil {
+	rec.Queue = e.place
+	if err := s.record(rec, file, stored); err != nil {
 		e.mu.Lock()
 		e.removed = true
 		e.mu.Unlock()
@@ -59,10 +55,34 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 	e.mu.Lock()
 	e.fresh = false
 	e.mu.Unlock()
-	s.hub.publish(EventAdded, e.hash, e.view.Load(), "")
+	v := e.view.Load()
+	s.hub.publish(EventAdded, e.hash, v, "")
 	s.log.Info("added", "torrent", e.hash.String(), "name", rec.Name, "dir", rec.Dir)
-	s.queue.kick()
-	return *e.view.Load(), false, nil
+	if rec.Complete {
+		s.hub.publish(EventCompleted, e.hash, v, "")
+		s.log.Info("complete", "torrent", e.hash.String(), "name", rec.Name)
+	}
+	s.queue.touch(e)
+	return *v, false, nil
+}
+
+// record writes a new torrent to the resume database, in one transaction with
+// what is stored of it.
+func (s *Session) record(rec resume.Record, file []byte, stored *resume.Commit) error {
+	write := func() error {
+		if stored != nil {
+			return s.db.AddStored(rec, file, *stored)
+		}
+		return s.db.Add(rec, file)
+	}
+	err := write()
+	if errors.Is(err, resume.ErrExists) {
+		// What is left of a torrent that could not be brought back.
+		if err = s.db.Remove(rec.Hash); err == nil {
+			err = write()
+		}
+	}
+	return err
 }
 
 func (s *Session) newRecord(m *metainfo.Metainfo, o AddOptions) resume.Record {
@@ -81,7 +101,7 @@ func (s *Session) newRecord(m *metainfo.Metainfo, o AddOptions) resume.Record {
 		Wanted: size, Single: m.Single,
 		Added: time.Now(), Stopped: o.Stopped, Sequential: o.Sequential, Private: m.Private,
 		LimitUp: o.Limits.Up, LimitDown: o.Limits.Down,
-		Trackers: m.Trackers, Queue: s.reg.place(),
+		Trackers: m.Trackers,
 	}
 }
 

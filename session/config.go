@@ -36,8 +36,8 @@ type Config struct {
 	Prealloc bool // reserve the space of files before writing to them
 	Storage  storage.Config
 
-	AnnounceSpread time.Duration // first announces at start are spread over this long; 0 means 1 s per 50 torrents
-	Log            *slog.Logger  // nil means slog.Default()
+	AnnounceRate int          // first announces a second where many torrents start together; 0 means 50
+	Log          *slog.Logger // nil means slog.Default()
 }
 
 func (c Config) withDefaults() Config {
@@ -60,6 +60,7 @@ func (c Config) withDefaults() Config {
 	def(&c.UploadSlotsPerTorrent, 4)
 	def(&c.ActiveDownloads, 8)
 	def(&c.ActiveChecks, 2)
+	def(&c.AnnounceRate, 50)
 	if c.SuperSeeding == "" {
 		c.SuperSeeding = SuperAuto
 	}

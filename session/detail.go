@@ -139,7 +139,7 @@ func (s *Session) SetPriorities(ctx context.Context, h metainfo.Hash, want map[i
 	if err != nil {
 		return err
 	}
-	defer s.queue.kick()
+	defer s.queue.touch(e)
 	var files *storage.Torrent
 	if !s.look(e, func(t *torrent) { files = t.disk.files }) {
 		return nil // the next loop begins with the new priorities

@@ -37,10 +37,11 @@ type entry struct {
 	suspect bool // hash everything before use
 	settled bool // every piece that rec.Complete speaks of is recorded
 	written resume.Counters
-	queued  bool             // waits for a place
-	fresh   bool             // not in the resume database yet
-	hints   []netip.AddrPort // given by users for the loop when it starts
-	known   []netip.AddrPort // from the last loop
+	queued  bool               // waits for a place
+	fresh   bool               // not in the resume database yet
+	hints   []netip.AddrPort   // given by users for the loop when it starts
+	known   []netip.AddrPort   // from the last loop
+	meta    *metainfo.Metainfo // as it was added, for the first loop; nil where that has to wait
 }
 
 func newEntry(rec resume.Record) *entry {
@@ -164,7 +165,7 @@ func (j *journal) empty() bool {
 func (e *entry) idleView() *Torrent {
 	r := &e.rec
 	v := &Torrent{
-		Hash: e.hash, Name: r.Name, Dir: r.Dir, Private: r.Private,
+		Hash: e.hash, Name: r.Name, Dir: r.Dir, State: e.idleState(), Private: r.Private,
 		Single: r.Single, Size: r.Size, Wanted: r.Wanted, Have: r.Have, HaveWanted: r.HaveWanted,
 		Pieces: r.Pieces, PieceLength: r.PieceLength, PiecesHave: r.PiecesHave,
 		Uploaded: e.tot.up.Load(), Downloaded: e.tot.down.Load(), Corrupt: e.tot.corrupt.Load(),
@@ -178,19 +179,22 @@ func (e *entry) idleView() *Torrent {
 	if old := e.view.Load(); old != nil {
 		v.PeersKnown, v.Swarm = old.PeersKnown, old.Swarm
 	}
+	return v
+}
+
+// idleState is the state of a torrent that has no loop. The caller holds e.mu.
+func (e *entry) idleState() State {
 	switch {
 	case e.failing:
-		v.State = StateError
-	case r.Stopped:
-		v.State = StateStopped
+		return StateError
+	case e.rec.Stopped:
+		return StateStopped
 	case e.queued:
-		v.State = StateQueued
-	case r.Complete:
-		v.State = StateSeeding
-	default:
-		v.State = StateQueued
+		return StateQueued
+	case e.rec.Complete:
+		return StateSeeding
 	}
-	return v
+	return StateQueued
 }
 
 func optionsOf(r *resume.Record) Options {
@@ -329,7 +333,16 @@ func (e *entry) retired(t *torrent) {
 	}
 	e.remember()
 	e.view.Store(e.idleView())
-	t.s.queue.kick() // somebody may have wished it to run again meanwhile
+	t.s.queue.touch(e) // somebody may have wished it to run again meanwhile
+}
+
+// takeMeta is the metainfo of a torrent that was just added, nil for others.
+func (e *entry) takeMeta() *metainfo.Metainfo {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m := e.meta
+	e.meta = nil
+	return m
 }
 
 // verified notes that a check ended without an error.

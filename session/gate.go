@@ -50,6 +50,8 @@ type caps struct {
 	dials    gate  // outgoing connections being made
 	incoming gate  // incoming handshakes
 	checks   turns // torrents being verified
+
+	adoptions turns // new torrents whose content is looked at
 }
 
 func newCaps(cfg Config) caps {
@@ -59,5 +61,7 @@ func newCaps(cfg Config) caps {
 		dials:    gate{max: int64(cfg.MaxHalfOpen)},
 		incoming: gate{max: int64(cfg.MaxIncoming)},
 		checks:   make(turns, cfg.ActiveChecks),
+
+		adoptions: make(turns, adoptions),
 	}
 }

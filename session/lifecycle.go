@@ -85,7 +85,7 @@ func (s *Session) start(e *entry) error {
 	}
 	e.clearProblem()
 	s.refresh(e)
-	s.queue.kick()
+	s.queue.touch(e)
 	return nil
 }
 
@@ -101,7 +101,7 @@ func (s *Session) halted(ctx context.Context, e *entry, why string) error {
 	err := s.halt(ctx, e)
 	s.announcer.stop(e) // the loop may have begun announcing meanwhile
 	s.refresh(e)
-	s.queue.kick()
+	s.queue.touch(e)
 	return err
 }
 
@@ -121,6 +121,18 @@ func (s *Session) refresh(e *entry) {
 	}
 }
 
+// restate renews the picture of a torrent whose loop does not run if its state
+// is no longer what it shows.
+func (s *Session) restate(e *entry) {
+	e.mu.Lock()
+	v := e.view.Load()
+	same := e.run != nil || v != nil && v.State == e.idleState()
+	e.mu.Unlock()
+	if !same {
+		s.refresh(e)
+	}
+}
+
 // remove forgets a torrent, and deletes its files if asked to.
 func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
 	s.announcer.stop(e)
@@ -131,7 +143,7 @@ func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
 		e.mu.Lock()
 		e.removed = false
 		e.mu.Unlock()
-		s.queue.kick()
+		s.queue.touch(e)
 		return fmt.Errorf("stopping the torrent: %w", err)
 	}
 	s.announcer.stop(e) // the loop may have begun announcing meanwhile
@@ -143,7 +155,7 @@ func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
 		e.mu.Lock()
 		e.removed = false
 		e.mu.Unlock()
-		s.queue.kick()
+		s.queue.touch(e)
 		return fmt.Errorf("forgetting the torrent: %w", err)
 	}
 	if err := s.db.Put(peersKey(e.hash), nil); err != nil {
@@ -151,7 +163,7 @@ func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
 	}
 	s.reg.remove(e)
 	s.hub.publish(EventRemoved, e.hash, nil, "")
-	s.queue.kick()
+	s.queue.touch(e)
 	return gone
 }
 
@@ -187,8 +199,9 @@ func (t *torrent) checkSeedLimits() {
 
 // seededEnough says which limit a complete torrent has reached, if any.
 func (s *Session) seededEnough(e *entry) string {
-	rec, _ := e.record()
-	ratio, seedTime := rec.RatioLimit, rec.SeedTime
+	e.mu.Lock()
+	ratio, seedTime, size := e.rec.RatioLimit, e.rec.SeedTime, e.rec.Size
+	e.mu.Unlock()
 	if ratio == 0 {
 		ratio = s.cfg.RatioLimit
 	}
@@ -196,7 +209,7 @@ func (s *Session) seededEnough(e *entry) string {
 		seedTime = s.cfg.SeedTime
 	}
 	switch {
-	case ratio > 0 && rec.Size > 0 && float64(e.tot.up.Load()) >= ratio*float64(rec.Size):
+	case ratio > 0 && size > 0 && float64(e.tot.up.Load()) >= ratio*float64(size):
 		return fmt.Sprintf("stopped at ratio %.2f", ratio)
 	case seedTime > 0 && time.Duration(e.tot.seeding.Load()) >= seedTime:
 		return fmt.Sprintf("stopped after seeding for %s", seedTime)

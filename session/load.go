@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -55,12 +56,10 @@ func (t *torrent) turnAway() {
 // open does the part of load that can fail.
 func (t *torrent) open() (plan recovery, err error) {
 	h := t.e.hash
-	raw, err := t.s.db.Metainfo(h)
-	if err != nil {
-		return plan, fmt.Errorf("reading the torrent from the resume database: %w", err)
-	}
-	if t.meta, err = metainfo.Parse(raw); err != nil {
-		return plan, fmt.Errorf("reading the torrent from the resume database: %w", err)
+	if t.meta = t.e.takeMeta(); t.meta == nil {
+		if t.meta, err = t.s.metainfo(t.e); err != nil {
+			return plan, fmt.Errorf("reading the torrent from the resume database: %w", err)
+		}
 	}
 	if t.geo, err = piece.NewGeometry(t.meta.Total, t.meta.PieceLength); err != nil {
 		return plan, err
@@ -240,7 +239,7 @@ func (t *torrent) incomplete() {
 	t.disk.synced = false
 	t.book.SetSeeding(false, t.now)
 	t.e.setComplete(t.s, false)
-	t.s.queue.kick()
+	t.s.queue.touch(t.e)
 }
 
 // complete handles the moment when nothing that is wanted is missing.
@@ -261,12 +260,9 @@ func (t *torrent) complete() {
 			t.e.settle(t.s)
 			return
 		}
-		if err := t.s.persist.flush(t.e, files, true); err != nil {
-			t.log.Warn("recording the completed torrent", "err", err)
-			return
+		if t.s.together(t.ctx) {
+			t.tell(func(t *torrent) { t.recordComplete() })
 		}
-		t.e.settle(t.s)
-		t.tell(func(t *torrent) { t.disk.clean = t.disk.synced })
 	})
 	t.book.SetSeeding(true, t.now)
 	for _, p := range t.peers.all {
@@ -281,7 +277,41 @@ func (t *torrent) complete() {
 		t.log.Info("complete", "name", t.meta.Name)
 		t.s.hub.publish(EventCompleted, t.e.hash, t.e.view.Load(), "")
 	}
-	t.s.queue.kick()
+	t.s.queue.touch(t.e)
+}
+
+// recordEvery is how often torrents that became complete are recorded as
+// such: all of them in one go.
+const recordEvery = 500 * time.Millisecond
+
+// together waits for the next moment at which that is done. It returns false
+// if ctx ends first.
+func (s *Session) together(ctx context.Context) bool {
+	timer := time.NewTimer(recordEvery - time.Since(s.began)%recordEvery)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// recordComplete records a complete torrent's files as they are, unless
+// something is missing again. If the loop ends before, shutdown does it.
+func (t *torrent) recordComplete() {
+	if !t.disk.synced || t.disk.clean || t.disk.check != nil {
+		return
+	}
+	files := t.disk.files
+	t.spawn(func() {
+		if err := t.s.persist.flush(t.e, files, true); err != nil {
+			t.log.Warn("recording the completed torrent", "err", err)
+			return
+		}
+		t.e.settle(t.s)
+		t.tell(func(t *torrent) { t.disk.clean = t.disk.synced })
+	})
 }
 
 // shutdown ends everything that the loop started and records what there is.

@@ -2,14 +2,32 @@ package session
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 )
 
 // queue decides which torrents may be active: all seeds, as far as the
 // configuration allows, and the first few downloads.
+//
+// A round costs what has changed, plus a look at the torrents that lack
+// something: with very many seeds it does not matter how many there are. Where
+// the number of busy seeds is limited, every round looks at everything.
 type queue struct {
 	s    *Session
 	wake chan struct{} // capacity 1
+
+	mu      sync.Mutex
+	touched []*entry // to be looked at in the next round
+	all     bool     // everything is
+
+	lacking []lacking // by place; belongs to the queue's goroutine
+}
+
+// lacking is a torrent that has, or wants, one of the places for downloads.
+type lacking struct {
+	e    *entry
+	held bool // it waits, and what there was of it was ended
 }
 
 // idleSeedEvery is how often torrents that seed without a loop are looked
@@ -18,8 +36,27 @@ const idleSeedEvery = time.Minute
 
 func newQueue(s *Session) *queue { return &queue{s: s, wake: make(chan struct{}, 1)} }
 
-// kick asks for a new round: something was added, completed or stopped.
+// kick asks for a round that looks at everything.
 func (q *queue) kick() {
+	q.mu.Lock()
+	q.all = true
+	q.mu.Unlock()
+	q.rouse()
+}
+
+// touch asks for a new round because of e: it was added, completed or stopped.
+func (q *queue) touch(e *entry) {
+	q.mu.Lock()
+	if q.s.cfg.ActiveSeeds > 0 {
+		q.all = true
+	} else if !q.all {
+		q.touched = append(q.touched, e)
+	}
+	q.mu.Unlock()
+	q.rouse()
+}
+
+func (q *queue) rouse() {
 	select {
 	case q.wake <- struct{}{}:
 	default:
@@ -51,30 +88,89 @@ func (q *queue) run(ctx context.Context) {
 	}
 }
 
+// take empties the list of what is to be looked at. all is nil unless that is
+// everything.
+func (q *queue) take() (touched, all []*entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	touched = q.touched
+	if q.all {
+		touched, all = nil, q.s.entries()
+	}
+	q.touched, q.all = nil, false
+	return touched, all
+}
+
 // round starts what may run and holds back what must wait.
 func (q *queue) round() {
-	all := q.s.entries()
+	touched, all := q.take()
 	p := places{cfg: q.s.cfg}
-	for _, e := range all {
-		p.countSeed(e)
-	}
-	for _, e := range all {
-		if q.s.closing.Load() {
-			return
-		}
-		switch p.claim(e) {
-		case placeRun:
-			q.s.wake(e, false)
-		case placeAnnounce:
-			q.s.announcer.start(e, nil)
-			if !e.serves() { // stopped at this very moment
-				q.s.announcer.stop(e)
+	if all != nil {
+		q.lacking = q.lacking[:0]
+		if p.cfg.ActiveSeeds > 0 {
+			for _, e := range all {
+				p.countSeed(e)
 			}
-			q.s.refresh(e)
-		case placeWait:
-			q.hold(e)
+		}
+		for _, e := range all {
+			if e.lacks() {
+				q.lacking = append(q.lacking, lacking{e: e})
+			} else {
+				q.settle(&p, &lacking{e: e})
+			}
 		}
 	}
+	for _, e := range touched {
+		at, found := slices.BinarySearchFunc(q.lacking, e, func(l lacking, e *entry) int { return byPlace(l.e, e) })
+		switch {
+		case found:
+			q.lacking[at].held = false
+		case e.lacks():
+			q.lacking = slices.Insert(q.lacking, at, lacking{e: e})
+		default:
+			q.settle(&p, &lacking{e: e})
+		}
+	}
+	kept := q.lacking[:0]
+	for _, l := range q.lacking {
+		if q.settle(&p, &l) {
+			kept = append(kept, l)
+		}
+	}
+	clear(q.lacking[len(kept):])
+	q.lacking = kept
+}
+
+// settle gives one torrent what is its due. It returns false if the torrent
+// no longer has to do with the places for downloads.
+func (q *queue) settle(p *places, l *lacking) (lacks bool) {
+	if q.s.closing.Load() {
+		return true
+	}
+	e := l.e
+	switch p.claim(e) {
+	case placeRun:
+		l.held = false
+		q.s.wake(e, false)
+	case placeAnnounce:
+		e.takeMeta()
+		q.s.announcer.start(e, nil)
+		if !e.serves() { // stopped at this very moment
+			q.s.announcer.stop(e)
+		}
+		q.s.restate(e)
+		return false
+	case placeWait:
+		if !l.held {
+			e.takeMeta() // it may wait for long
+			q.hold(e)
+			l.held = true
+		}
+	case placeNone:
+		e.takeMeta()
+		return false
+	}
+	return true
 }
 
 // hold makes e wait; a loop that runs for it is ended.
@@ -84,7 +180,7 @@ func (q *queue) hold(e *entry) {
 		t.stop()
 		<-t.done
 	}
-	q.s.refresh(e)
+	q.s.restate(e)
 }
 
 type place int
@@ -160,6 +256,13 @@ func (e *entry) busy() bool {
 	return v != nil && v.Peers > 0
 }
 
+// lacks tells whether e may want one of the places for downloads.
+func (e *entry) lacks() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.rec.Complete
+}
+
 // countIdleSeeds counts the time of seeds that have no loop, and stops those
 // that have seeded enough.
 func (q *queue) countIdleSeeds() {
@@ -176,5 +279,5 @@ func (q *queue) countIdleSeeds() {
 			q.s.stopSoon(e, why)
 		}
 	}
-	q.round() // seeds that had to wait may find a place
+	q.kick() // seeds that had to wait may find a place
 }

@@ -116,6 +116,7 @@ func (s *Session) restore() error {
 		return fmt.Errorf("reading the resume database: %w", err)
 	}
 	var damaged []metainfo.Hash
+	var all []*entry
 	err = s.db.Each(func(rec resume.Record, err error) bool {
 		if err != nil {
 			s.log.Error("a resume record is damaged, the torrent will be verified", "torrent", rec.Hash.String(), "err", err)
@@ -125,12 +126,13 @@ func (s *Session) restore() error {
 		// The daemon died while it wrote to these files: whether they are
 		// complete is found out, not believed.
 		rec.Complete = rec.Complete && !dirty[rec.Hash]
-		s.enroll(rec, false)
+		all = append(all, newEntry(rec))
 		return true
 	})
 	if err != nil {
 		return fmt.Errorf("reading the resume database: %w", err)
 	}
+	s.reg.load(all)
 	for _, h := range damaged {
 		s.rebuild(h)
 	}
@@ -144,19 +146,13 @@ func (s *Session) rebuild(h metainfo.Hash) {
 	if err == nil {
 		var m *metainfo.Metainfo
 		if m, err = metainfo.Parse(raw); err == nil {
-			s.enroll(s.newRecord(m, AddOptions{}), true)
+			e := newEntry(s.newRecord(m, AddOptions{}))
+			e.suspect = true
+			s.reg.add(e)
 			return
 		}
 	}
 	s.log.Error("a torrent could not be brought back: add it again, data that is there will be used", "torrent", h.String(), "err", err)
-}
-
-// enroll makes an entry for a record.
-func (s *Session) enroll(rec resume.Record, suspect bool) *entry {
-	e := newEntry(rec)
-	e.suspect = suspect
-	s.reg.add(e)
-	return e
 }
 
 // Close stops every torrent, tells the trackers, records everything and
@@ -239,14 +235,6 @@ func boundTo(l net.Listener) netip.Addr {
 
 // clientName is how we call ourselves to peers (BEP 10, "v").
 func (s *Session) clientName() string { return "btd " + s.cfg.Version }
-
-// spread is how long the first announces after a start are spread over.
-func (s *Session) spread() time.Duration {
-	if s.cfg.AnnounceSpread != 0 {
-		return max(0, s.cfg.AnnounceSpread)
-	}
-	return time.Duration(s.reg.len()/50) * time.Second
-}
 
 func (s *Session) count(name string)            { s.counters.add(name, 1) }
 func (s *Session) countN(name string, by int64) { s.counters.add(name, by) }

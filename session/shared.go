@@ -24,10 +24,10 @@ func (e *sharedError) Error() string {
 func (s *Session) sharing(e *entry, m *metainfo.Metainfo, prio []Priority) *sharedError {
 	rec, _ := e.record()
 	for _, o := range s.entries() {
-		r, _ := o.record()
-		if o == e || r.Dir != rec.Dir || !strings.EqualFold(r.Name, rec.Name) || o.view.Load().Have == 0 {
+		if v := o.view.Load(); o == e || v.Have == 0 || v.Dir != rec.Dir || !strings.EqualFold(v.Name, rec.Name) {
 			continue
 		}
+		r, _ := o.record()
 		other, err := s.metainfo(o)
 		if err != nil {
 			continue

@@ -51,11 +51,13 @@ type deadlines struct {
 	dialAt  time.Time // when the address book has an address again
 	starved bool      // requests wait for block memory
 	lonely  bool      // the trackers were told that we need peers
+	met     bool      // there was a peer
 }
 
 const (
 	tickEvery  = time.Second
 	idleAfter  = 20 * time.Second // a seeding torrent without peers goes to sleep
+	idleSoon   = 2 * time.Second  // one that had none and knows of none
 	starvedFor = 4 * time.Millisecond
 )
 
@@ -150,6 +152,7 @@ func (t *torrent) tick() {
 func (t *torrent) watchIdle() {
 	busy := t.pick.Missing() > 0 || t.peers.count() > 0 || t.peers.dialling > 0 || t.disk.busy() ||
 		!t.e.log.empty() || t.state() != StateSeeding
+	t.clock.met = t.clock.met || t.peers.count() > 0
 	switch {
 	case busy:
 		t.clock.idleAt = time.Time{}
@@ -161,7 +164,11 @@ func (t *torrent) watchIdle() {
 // idle tells whether the loop may end: a handshake or an address from a
 // tracker starts it again.
 func (t *torrent) idle() bool {
-	return !t.clock.idleAt.IsZero() && t.now.Sub(t.clock.idleAt) >= idleAfter
+	wait := idleAfter
+	if t.disk.clean && !t.clock.met && t.book.Len() == 0 {
+		wait = idleSoon
+	}
+	return !t.clock.idleAt.IsZero() && t.now.Sub(t.clock.idleAt) >= wait
 }
 
 // state is the torrent's state as users know it.

@@ -13,6 +13,7 @@ const maxTrackers = 256 // of one torrent; the rest are ignored
 type ScheduleConfig struct {
 	Families []Family      // announced separately, at most two; nil means IPv4 and IPv6
 	Spread   time.Duration // the first announce is put off by a random part of this, so that many torrents started together make no storm
+	Delay    time.Duration // the first announce is put off by this, and Spread comes on top
 	Patience time.Duration // how long an announce may go unanswered before the next tracker is tried beside it; 0 means 15 s
 	NumWant  int           // copied to announces
 	AllTiers bool          // announce to one tracker of every tier, rather than to the first that works (BEP 12)
@@ -160,7 +161,7 @@ func (s *Schedule) Start(now time.Time) {
 	if s.running {
 		return
 	}
-	s.running, s.start = true, t
+	s.running, s.start = true, t+max(0, s.cfg.Delay)
 	if s.cfg.Spread > 0 {
 		s.start += time.Duration(s.rng.Int64N(int64(s.cfg.Spread)))
 	}
