@@ -9,8 +9,9 @@
 // dictionary, nothing after the end. Keys out of order are accepted, because
 // torrents like that exist and the info-hash is taken from the bytes as they
 // stand. Then the values of the keys that matter are handed, one by one and
-// with their kind checked, to the bencode library; what nobody asked for is
-// never decoded. At last the meaning is checked: sizes add up, and every
+// with their kind checked, to the bencode library, but for the list of files,
+// which is read from the scanned bytes; what nobody asked for is never
+// decoded. At last the meaning is checked: sizes add up, and every
 // path can be created on any common file system without touching another.
 //
 // # Names

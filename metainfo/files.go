@@ -4,10 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"unicode/utf8"
-
-	"github.com/anacrolix/torrent/bencode"
 )
 
 const (
@@ -16,27 +13,18 @@ const (
 
 	maxNames = 4 << 20   // names in all paths together
 	maxPaths = 128 << 20 // bytes of all paths together: the torrent's name counts once per file
-	batch    = 512       // files that the library decodes at a time, so that its garbage stays small
 )
 
-// fileReader turns the files key into Files.
+// fileReader turns the files key into Files. It takes numbers and names from
+// the scanned input itself: a torrent of 10,000 files is read four times faster
+// than through the library, and somebody waits for it.
 type fileReader struct {
 	name  string
 	files []File
 	total int64
 	paths []byte // all paths after each other
 	ends  []int  // of the paths, one for each file
-
-	// The files that wait to be decoded are the last of files, which have
-	// only their attributes so far. Their lengths and paths wait as two
-	// bencoded lists: the library is several times faster with plain lists
-	// than with dictionaries, and never sees keys that nobody asked for.
-	pending    int
-	count      int // names in paths so far
-	rawLengths []byte
-	rawPaths   []byte
-	lengths    []int64
-	names      [][]string
+	count int    // names in paths so far
 }
 
 // readFiles reads the files of a multi-file torrent called name (BEP 3).
@@ -48,25 +36,15 @@ func readFiles(list value, name string) ([]File, int64, error) {
 		}
 	}
 	r := fileReader{
-		name:       name,
-		files:      make([]File, 0, n),
-		paths:      make([]byte, 0, min(len(list)+n*len(name), maxPaths)),
-		ends:       make([]int, 0, n),
-		rawLengths: []byte{'l'},
-		rawPaths:   []byte{'l'},
+		name:  name,
+		files: make([]File, 0, n),
+		paths: make([]byte, 0, min(len(list)+n*len(name), maxPaths)),
+		ends:  make([]int, 0, n),
 	}
 	for e := range list.elements() {
 		if err := r.add(e); err != nil {
 			return nil, 0, err
 		}
-		if r.pending == batch {
-			if err := r.flush(); err != nil {
-				return nil, 0, err
-			}
-		}
-	}
-	if err := r.flush(); err != nil {
-		return nil, 0, err
 	}
 	all, from := string(r.paths), 0
 	for i, to := range r.ends {
@@ -75,7 +53,7 @@ func readFiles(list value, name string) ([]File, int64, error) {
 	return r.files, r.total, checkClashes(r.files, len(name)+1)
 }
 
-// add checks the shape of one element and queues it.
+// add reads one element.
 func (r *fileReader) add(e value) error {
 	var attr, length, path, path8 value
 	for key, v := range e.entries() {
@@ -112,10 +90,14 @@ func (r *fileReader) add(e value) error {
 	if err := r.bound(path); err != nil {
 		return err
 	}
-	r.rawLengths = append(r.rawLengths, length...)
-	r.rawPaths = append(r.rawPaths, path...)
+	n, err := strconv.ParseInt(string(length[1:len(length)-1]), 10, 64)
+	if err != nil {
+		return malformed("length of file %d: %v", len(r.files), err)
+	}
+	if err := r.complete(&f, n, path); err != nil {
+		return err
+	}
 	r.files = append(r.files, f)
-	r.pending++
 	return nil
 }
 
@@ -147,32 +129,12 @@ func isPath(v value, utf bool) bool {
 	return v.kind() == 'l' && (n > 0 || !utf)
 }
 
-// flush decodes and checks the files that wait.
-func (r *fileReader) flush() error {
-	r.rawLengths, r.rawPaths = append(r.rawLengths, 'e'), append(r.rawPaths, 'e')
-	r.lengths, r.names = r.lengths[:0], r.names[:0]
-	if err := bencode.Unmarshal(r.rawLengths, &r.lengths); err != nil {
-		return malformed("length of a file: %v", err)
-	}
-	if err := bencode.Unmarshal(r.rawPaths, &r.names); err != nil {
-		return malformed("path of a file: %v", err)
-	}
-	waiting := r.files[len(r.files)-r.pending:]
-	for i := range waiting {
-		if err := r.complete(&waiting[i], r.lengths[i], r.names[i]); err != nil {
-			return err
-		}
-	}
-	r.rawLengths, r.rawPaths, r.pending = append(r.rawLengths[:0], 'l'), append(r.rawPaths[:0], 'l'), 0
-	return nil
-}
-
-// complete checks what was decoded of a file and puts it in.
-func (r *fileReader) complete(f *File, length int64, names []string) error {
+// complete checks length and path of a file and puts them in.
+func (r *fileReader) complete(f *File, length int64, path value) error {
 	if f.Pad {
-		names = []string{".pad", strconv.FormatInt(length, 10)}
+		path = padPath(length)
 	}
-	why := r.appendPath(names)
+	why := r.appendPath(path)
 	switch {
 	case why != "":
 	case length < 0:
@@ -183,11 +145,17 @@ func (r *fileReader) complete(f *File, length int64, names []string) error {
 		why = "is a symbolic link that has a length"
 	}
 	if why != "" {
-		return &PathError{r.name + "/" + strings.Join(names, "/"), why}
+		return &PathError{r.shown(path), why}
 	}
 	f.Length, f.Offset = length, r.total
 	r.total += length
 	return nil
+}
+
+// padPath is the path that a pad file goes by.
+func padPath(length int64) value {
+	n := strconv.FormatInt(length, 10)
+	return fmt.Appendf(nil, "l4:.pad%d:%se", len(n), n)
 }
 
 // bound refuses a path that is too long before it is decoded.
@@ -205,9 +173,12 @@ func (r *fileReader) bound(path value) error {
 	return nil
 }
 
-// shown is what an error shows of a path that is too long.
+// shown is what an error shows of a path.
 func (r *fileReader) shown(path value) string {
 	b := []byte(r.name)
+	if len(path) == 2 {
+		b = append(b, '/')
+	}
 	for name := range path.elements() {
 		b = append(append(b, '/'), name.text()...)
 		if len(b) > maxPath {
@@ -218,14 +189,14 @@ func (r *fileReader) shown(path value) string {
 }
 
 // appendPath checks a path and puts it behind the others.
-func (r *fileReader) appendPath(names []string) (why string) {
-	if len(names) == 0 {
+func (r *fileReader) appendPath(path value) (why string) {
+	if path[1] == 'e' {
 		return "has an empty path"
 	}
 	from := len(r.paths)
 	r.paths = append(r.paths, r.name...)
-	for _, name := range names {
-		name = toUTF8(name)
+	for part := range path.elements() {
+		name := toUTF8(string(part.text()))
 		if why := checkName(name); why != "" {
 			return why
 		}

@@ -86,10 +86,10 @@ func TestPathsTogetherAreBounded(t *testing.T) {
 		t.Errorf("one more name: %v", err)
 	}
 	r.paths = make([]byte, maxPaths-len("album/a/b"))
-	if why := r.appendPath([]string{"a", "b"}); why != "" {
+	if why := r.appendPath(path); why != "" {
 		t.Errorf("the last bytes: %s", why)
 	}
-	if why := r.appendPath([]string{"a"}); !strings.Contains(why, "more than 134217728 bytes") {
+	if why := r.appendPath(value("l1:ae")); !strings.Contains(why, "more than 134217728 bytes") {
 		t.Errorf("one more path: %q", why)
 	}
 }

@@ -15,6 +15,7 @@ const (
 	announceTimeout = 10 * time.Minute // the client bounds the request itself; the rest is waiting for a turn
 	stopTimeout     = 5 * time.Second  // for all `stopped` together at the end
 	maxAnnounces    = 512              // under way at a time, before more that are due wait; per host the client allows eight
+	announceEvery   = 500 * time.Millisecond // due announces go together: waking up costs more than an announce
 	startBurst      = 16               // first announces that may be made at once
 	startWithin     = 15 * time.Minute // first announces of everything take no longer, however many there are
 )
@@ -37,6 +38,7 @@ type announcer struct {
 	queue  announceQueue
 	flying int // announces under way
 	rng    *rand.Rand
+	only   [2]tracker.Family // IPv4 and IPv6, to be cut
 
 	// When the next first announce of a torrent that lacks something, or of a
 	// seed, has its turn: many that start together must make no storm, and a
@@ -61,7 +63,7 @@ func newAnnouncer(s *Session) *announcer {
 	end, kill := context.WithCancel(context.Background())
 	work, rest := context.WithCancel(end)
 	return &announcer{
-		s: s, wake: make(chan struct{}, 1), work: work, rest: rest, end: end, kill: kill,
+		s: s, only: [2]tracker.Family{tracker.IPv4, tracker.IPv6}, wake: make(chan struct{}, 1), work: work, rest: rest, end: end, kill: kill,
 		items: map[*entry]*announced{}, ending: map[[20]byte]chan struct{}{}, rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}
 }
@@ -87,7 +89,7 @@ func (a *announcer) start(e *entry, tiers [][]string) {
 	if rec.Complete {
 		turn = &a.seeds
 	}
-	it.sched = tracker.NewSchedule(tiers, tracker.ScheduleConfig{Delay: a.turn(turn, now)}, a.rng)
+	it.sched = tracker.NewSchedule(tiers, tracker.ScheduleConfig{Delay: a.turn(turn, now), Families: a.families()}, a.rng)
 	if rec.Complete {
 		it.sched.Completed(now)
 	}
@@ -105,6 +107,18 @@ func (a *announcer) turn(next *time.Time, now time.Time) time.Duration {
 	}
 	*next = next.Add(step)
 	return max(0, next.Sub(now))
+}
+
+// families are those that announces can leave from: nil means both.
+func (a *announcer) families() []tracker.Family {
+	switch addr := a.s.bound(); {
+	case !addr.IsValid():
+		return nil
+	case addr.Is4():
+		return a.only[:1]
+	default:
+		return a.only[1:]
+	}
 }
 
 func (a *announcer) knows(e *entry) bool {
@@ -265,7 +279,9 @@ func (a *announcer) round() time.Duration {
 	if len(a.queue) == 0 || a.flying >= maxAnnounces { // land looks again
 		return time.Hour
 	}
-	return max(a.queue[0].at.Sub(now), time.Millisecond)
+	age := now.Sub(a.s.began)
+	at := age + max(a.queue[0].at.Sub(now), time.Millisecond)
+	return (at + announceEvery - 1).Truncate(announceEvery) - age
 }
 
 // announce does one announce and takes its result in.

@@ -2,8 +2,12 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -89,15 +93,24 @@ func (t *torrent) open() (plan recovery, err error) {
 	if err != nil {
 		return plan, err
 	}
-	stats, err := t.disk.files.Stat()
-	if err != nil {
-		t.disk.files.Close()
-		return plan, err
+	stats := make([]storage.FileStat, len(t.meta.Files))
+	if !fresh || !nothingAt(rec.Dir, t.meta.Name) {
+		if stats, err = t.disk.files.Stat(); err != nil {
+			t.disk.files.Close()
+			return plan, err
+		}
 	}
 	if suspect {
 		return recovery{have: claimed, check: allPieces(t.geo.Pieces())}, nil
 	}
 	return recoverPieces(t.disk.layout, t.disk.prio, claimed, known, stats), nil
+}
+
+// nothingAt tells whether there is surely nothing of a torrent called name in
+// dir: no need to look for each of its files then.
+func nothingAt(dir, name string) bool {
+	_, err := os.Lstat(filepath.Join(dir, name))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // recovery is what the resume state and the files together say.

@@ -31,7 +31,7 @@ func (c *Client) newHTTP(f Family) *http.Client {
 			TLSClientConfig:        c.cfg.TLS,
 			TLSHandshakeTimeout:    dialTimeout,
 			MaxIdleConns:           64,
-			MaxIdleConnsPerHost:    2,
+			MaxIdleConnsPerHost:    c.cfg.PerHost,
 			MaxConnsPerHost:        c.cfg.PerHost,
 			IdleConnTimeout:        idleTimeout,
 			MaxResponseHeaderBytes: 64 << 10,
