@@ -15,10 +15,10 @@ import (
 // before the torrent is recorded. So it is recorded once, as complete, and
 // needs no loop: somebody who brings thousands of them has them all at once.
 const (
-	adoptBytes = 512 << 10              // more is verified in the background
-	adoptFiles = 64                     // likewise
-	adoptTime  = 200 * time.Millisecond // so long an answer to an add may be held up
-	adoptions  = 4                      // at a time
+	adoptBytes = 512 << 10   // more is verified in the background
+	adoptFiles = 64          // likewise
+	adoptTime  = time.Second // so long an answer to an add may be held up
+	adoptions  = 4           // at a time
 )
 
 // adopt tells what to record of a new torrent whose content is there, and

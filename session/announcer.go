@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	announceTimeout = 10 * time.Minute // the client bounds the request itself; the rest is waiting for a turn
-	stopTimeout     = 5 * time.Second  // for all `stopped` together at the end
-	maxAnnounces    = 512              // under way at a time, before more that are due wait; per host the client allows eight
+	announceTimeout = 10 * time.Minute       // the client bounds the request itself; the rest is waiting for a turn
+	stopTimeout     = 5 * time.Second        // for all `stopped` together at the end
+	maxAnnounces    = 512                    // under way at a time, before more that are due wait; per host the client allows eight
 	announceEvery   = 500 * time.Millisecond // due announces go together: waking up costs more than an announce
-	startBurst      = 16               // first announces that may be made at once
-	startWithin     = 15 * time.Minute // first announces of everything take no longer, however many there are
+	startBurst      = 16                     // first announces that may be made at once
+	startWithin     = 15 * time.Minute       // first announces of everything take no longer, however many there are
 )
 
 // announcer talks to the trackers of all started torrents, active or idle,

@@ -143,7 +143,7 @@ func (s *Session) Torrents() []Torrent {
 	all := s.entries()
 	out := make([]Torrent, len(all))
 	for i, e := range all {
-		out[i] = *e.view.Load()
+		out[i] = e.picture()
 	}
 	return out
 }
@@ -154,7 +154,7 @@ func (s *Session) Torrent(h metainfo.Hash) (Torrent, error) {
 	if err != nil {
 		return Torrent{}, err
 	}
-	return *e.view.Load(), nil
+	return e.picture(), nil
 }
 
 // Start makes a stopped torrent run.
@@ -326,9 +326,7 @@ func (s *Session) SetLimits(_ context.Context, h metainfo.Hash, l Limits) error 
 	if err := l.check(); err != nil {
 		return err
 	}
-	if err := e.change(s.db, func(r *resume.Record) { r.LimitUp, r.LimitDown = l.Up, l.Down }); err != nil {
-		return err
-	}
+	e.changeSoon(s, func(r *resume.Record) { r.LimitUp, r.LimitDown = l.Up, l.Down })
 	s.changed(e, func(t *torrent) { t.flow.setLimits(t, l) })
 	return nil
 }
@@ -353,7 +351,7 @@ func (s *Session) SetOptions(_ context.Context, h metainfo.Hash, p OptionsPatch)
 	if err != nil {
 		return err
 	}
-	err = e.change(s.db, func(r *resume.Record) {
+	e.changeSoon(s, func(r *resume.Record) {
 		if p.Sequential != nil {
 			r.Sequential = *p.Sequential
 		}
@@ -364,9 +362,6 @@ func (s *Session) SetOptions(_ context.Context, h metainfo.Hash, p OptionsPatch)
 			r.SeedTime = *p.SeedTime
 		}
 	})
-	if err != nil {
-		return err
-	}
 	s.changed(e, func(t *torrent) {
 		if p.Sequential != nil {
 			t.pick.SetSequential(*p.Sequential)

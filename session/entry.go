@@ -242,6 +242,23 @@ func (e *entry) change(db *resume.DB, f func(r *resume.Record)) error {
 	return e.save(db)
 }
 
+// changeSoon edits the record, which is written within about a second: for
+// what may be lost with the last second before a power cut.
+func (e *entry) changeSoon(s *Session, f func(r *resume.Record)) {
+	e.mu.Lock()
+	f(&e.rec)
+	e.mu.Unlock()
+	s.persist.touchRecord(e)
+}
+
+// picture is the torrent as it is shown: its view, with the times of now.
+func (e *entry) picture() Torrent {
+	v := *e.view.Load()
+	v.SecondsActive = e.tot.active.Load() / int64(time.Second)
+	v.SecondsSeeding = e.tot.seeding.Load() / int64(time.Second)
+	return v
+}
+
 // counters are the totals as the resume database keeps them.
 func (e *entry) counters() *resume.Counters {
 	var r resume.Record

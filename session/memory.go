@@ -113,7 +113,41 @@ func (s *Session) recallLimits() {
 	s.cfg.Limits.Down = int64(binary.BigEndian.Uint64(b[8:]) & (1<<62 - 1))
 }
 
-func (s *Session) rememberLimits(l Limits) error {
-	b := binary.BigEndian.AppendUint64(nil, uint64(l.Up))
-	return s.db.Put(limitsKey, binary.BigEndian.AppendUint64(b, uint64(l.Down)))
+// limitsNote is the limits that are still to be recorded.
+type limitsNote struct {
+	mu      sync.Mutex
+	want    Limits
+	due     bool
+	writing bool
+}
+
+// rememberLimits records the session's limits soon; nobody waits for it.
+func (s *Session) rememberLimits(l Limits) {
+	n := &s.limits
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.want, n.due = l, true
+	if n.writing {
+		return
+	}
+	n.writing = true
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		for l, ok := n.next(); ok; l, ok = n.next() {
+			b := binary.BigEndian.AppendUint64(nil, uint64(l.Up))
+			if err := s.db.Put(limitsKey, binary.BigEndian.AppendUint64(b, uint64(l.Down))); err != nil {
+				s.log.Error("the limits could not be recorded: a restart will not know them", "err", err)
+			}
+		}
+	}()
+}
+
+// next is what to record now; false ends the writing.
+func (n *limitsNote) next() (Limits, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.writing = n.due
+	n.due = false
+	return n.want, n.writing
 }

@@ -149,9 +149,7 @@ func (s *Session) SetSessionLimits(_ context.Context, l Limits) error {
 	if err := l.check(); err != nil {
 		return err
 	}
-	if err := s.rememberLimits(l); err != nil {
-		return err
-	}
+	s.rememberLimits(l)
 	s.pace.up.setLimit(l.Up)
 	s.pace.down.setLimit(l.Down)
 	for _, e := range s.entries() {

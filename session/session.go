@@ -48,6 +48,7 @@ type Session struct {
 	caps
 	counters counters
 	bans     bans
+	limits   limitsNote
 	closing  atomic.Bool
 }
 

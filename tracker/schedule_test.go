@@ -349,6 +349,16 @@ func TestSpreadDelaysTheFirstAnnounceOnly(t *testing.T) {
 	}
 }
 
+func TestDelayOfTheFirstAnnounce(t *testing.T) {
+	w := newWorld(t, tiers("a"), ScheduleConfig{Delay: time.Minute})
+	w.s.Start(w.now)
+	if as, next := w.s.Due(w.now); len(as) != 0 || next.Sub(w.now) != time.Minute {
+		t.Errorf("%v at once, the next after %v", as, next.Sub(w.now))
+	}
+	w.run(2 * time.Minute)
+	w.want("1m0s a started")
+}
+
 func TestMinIntervalAndNeedPeers(t *testing.T) {
 	w := newWorld(t, tiers("a"), ScheduleConfig{})
 	w.reply = func(Announce) (Response, error) {
