@@ -33,6 +33,12 @@ type Config struct {
 	RatioLimit float64       // stop seeding at uploaded/size; 0 means never
 	SeedTime   time.Duration // stop seeding after this long; 0 means never
 
+	// Finished pieces are synced and recorded when the first of them has waited
+	// for SyncEvery, or SyncBytes of one torrent wait: so much may be fetched
+	// again after a power loss. A slow disk is given less at a time.
+	SyncEvery time.Duration // 0 means 10 s; looked at once a second
+	SyncBytes int64         // 0 means 4 GiB
+
 	Prealloc bool // reserve the space of files before writing to them
 	Storage  storage.Config
 
@@ -63,6 +69,12 @@ func (c Config) withDefaults() Config {
 	def(&c.AnnounceRate, 50)
 	if c.SuperSeeding == "" {
 		c.SuperSeeding = SuperAuto
+	}
+	if c.SyncEvery == 0 {
+		c.SyncEvery = 10 * time.Second
+	}
+	if c.SyncBytes == 0 {
+		c.SyncBytes = 4 << 30
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -148,6 +148,28 @@ func (t *torrent) losePiece(i piece.Index) {
 	t.pub.dirty = true
 }
 
+// doubt takes pieces back until they were verified.
+func (t *torrent) doubt(pieces []piece.Index) {
+	again := piece.NewBitfield(t.geo.Pieces())
+	for _, i := range pieces {
+		again.Set(i)
+		t.losePiece(i)
+	}
+	t.disk.later(again)
+}
+
+// abandonAll forgets the blocks of all unfinished pieces: their data on disk
+// is in doubt. No peer may be connected.
+func (t *torrent) abandonAll() {
+	for n := range t.geo.Pieces() {
+		if i := piece.Index(n); !t.pick.Have().Has(i) {
+			t.blame.forget(i)
+			t.disk.files.Abandon(i)
+			t.pick.Lost(i)
+		}
+	}
+}
+
 // fail puts the torrent into the error state. What it has is kept; it goes
 // on by itself when the cause is gone.
 func (t *torrent) fail(err error, reading bool) {
@@ -191,6 +213,7 @@ func (t *torrent) tickDisk() {
 	d.probe.running = true
 	blind, lacking, prio := d.blind, t.pick.Missing() > 0, d.prio
 	t.spawn(func() {
+		d.files.Flush() // what came to the journal until now may be in doubt
 		err := d.files.Probe()
 		if err == nil && lacking {
 			err = t.clash(prio)
@@ -217,6 +240,7 @@ func (t *torrent) probed(err error, changed *piece.Bitfield) {
 	t.log.Info("the storage error is gone, going on")
 	d.err, d.blind, d.probe.ended = nil, false, t.now
 	d.later(changed)
+	t.doubt(t.e.log.doubtful())
 	if todo := d.todo; todo != nil {
 		d.todo = nil
 		t.startCheck(todo)

@@ -2,13 +2,11 @@ package session
 
 import (
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"btd/metainfo"
-	"btd/piece"
 	"btd/storage/resume"
 )
 
@@ -95,69 +93,6 @@ func (c *totals) store(r *resume.Record) {
 	r.Corrupt = c.corrupt.Load()
 	r.SecondsActive = c.active.Load() / int64(time.Second)
 	r.SecondsSeeding = c.seeding.Load() / int64(time.Second)
-}
-
-// journal holds what the loop wants recorded and the persister has not
-// written yet. Pieces enter it when they are written, and are claimed only
-// after a sync (see persist.go).
-type journal struct {
-	mu    sync.Mutex
-	good  []piece.Index
-	lost  []piece.Index
-	bytes int64 // of good
-}
-
-func (j *journal) add(i piece.Index, n int64) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.lost = without(j.lost, i)
-	j.good = append(j.good, i)
-	j.bytes += n
-}
-
-func (j *journal) drop(i piece.Index) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.good = without(j.good, i)
-	j.lost = append(j.lost, i)
-}
-
-func without(s []piece.Index, i piece.Index) []piece.Index {
-	if len(s) == 0 {
-		return s
-	}
-	return slices.DeleteFunc(s, func(x piece.Index) bool { return x == i })
-}
-
-// take empties the journal.
-func (j *journal) take() (good, lost []piece.Index) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	good, lost = j.good, j.lost
-	j.good, j.lost, j.bytes = nil, nil, 0
-	return good, lost
-}
-
-// giveBack returns what could not be written. What came to the journal in the
-// meantime is newer and wins.
-func (j *journal) giveBack(good, lost []piece.Index) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	newer := make(map[piece.Index]bool, len(j.good)+len(j.lost))
-	for _, list := range [][]piece.Index{j.good, j.lost} {
-		for _, i := range list {
-			newer[i] = true
-		}
-	}
-	older := func(i piece.Index) bool { return newer[i] }
-	j.good = append(slices.DeleteFunc(good, older), j.good...)
-	j.lost = append(slices.DeleteFunc(lost, older), j.lost...)
-}
-
-func (j *journal) empty() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return len(j.good) == 0 && len(j.lost) == 0
 }
 
 // idleView is the picture of a torrent that has no loop. The caller holds

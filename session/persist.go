@@ -14,10 +14,16 @@ import (
 const (
 	persistEvery = time.Second
 	statsEvery   = 30 * time.Second
+
+	syncTime  = 2 * time.Second // how long a sync should take: a stop waits for it
+	syncLeast = 16 << 20        // bytes that are never worth a sync of their own
 )
 
 // persister writes progress to the resume database: data is synced first and
-// claimed afterwards, all torrents in one update a second.
+// claimed afterwards. Once a second it looks which torrents are due, and writes
+// what is due in one update. A sync makes the disk busy, and what is not
+// claimed costs no more than a look at the data after a crash. So pieces wait
+// for Config.SyncEvery, unless there are many.
 type persister struct {
 	s    *Session
 	wake chan struct{} // capacity 1
@@ -25,18 +31,34 @@ type persister struct {
 	wg sync.WaitGroup // writes under way
 
 	mu      sync.Mutex
-	pending map[*entry]*storage.Torrent
+	pending map[*entry]waiting
 	records map[*entry]bool // records to be written again
 }
 
+// waiting is a torrent whose journal has something to record.
+type waiting struct {
+	files *storage.Torrent
+	since time.Time // of the first of it; zero means that it is due
+}
+
 func newPersister(s *Session) *persister {
-	return &persister{s: s, wake: make(chan struct{}, 1), pending: map[*entry]*storage.Torrent{}, records: map[*entry]bool{}}
+	return &persister{s: s, wake: make(chan struct{}, 1), pending: map[*entry]waiting{}, records: map[*entry]bool{}}
 }
 
 // touch notes that e's journal has something to record.
 func (p *persister) touch(e *entry, files *storage.Torrent) {
 	p.mu.Lock()
-	p.pending[e] = files
+	if _, known := p.pending[e]; !known {
+		p.pending[e] = waiting{files, time.Now()}
+	}
+	p.mu.Unlock()
+	p.kick()
+}
+
+// putBack notes that w is still to be recorded.
+func (p *persister) putBack(e *entry, w waiting) {
+	p.mu.Lock()
+	p.pending[e] = w
 	p.mu.Unlock()
 	p.kick()
 }
@@ -56,14 +78,14 @@ func (p *persister) kick() {
 	}
 }
 
-// run writes what is pending, at most once a second, until ctx ends.
+// run writes what is due, at most once a second, until ctx ends.
 func (p *persister) run(ctx context.Context) {
 	stats := time.NewTicker(statsEvery)
 	defer stats.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			p.writePieces()
+			p.writePieces(true)
 			p.wg.Wait()
 			p.writeRecords()
 			p.writeStats(true)
@@ -77,33 +99,61 @@ func (p *persister) run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-time.After(persistEvery):
 		}
-		p.writePieces()
+		if p.writePieces(false) {
+			p.kick()
+		}
 		p.writeRecords()
 	}
 }
 
-// writePieces syncs and claims the pieces of every torrent that has some, each
+// writePieces syncs and claims the pieces of every torrent that is due, each
 // in a goroutine of its own: a disk that hangs holds up its own torrents only.
-// The database puts their commits together.
-func (p *persister) writePieces() {
+// The database puts their commits together. It tells whether any are not due
+// yet; with all set, they are written as well.
+func (p *persister) writePieces(all bool) (more bool) {
+	now := time.Now()
 	p.mu.Lock()
-	pending := p.pending
-	p.pending = map[*entry]*storage.Torrent{}
-	p.mu.Unlock()
-	for e, files := range pending {
-		if !e.flushing.TryLock() {
-			p.touch(e, files) // its last round is not through yet
+	defer p.mu.Unlock()
+	for e, w := range p.pending {
+		due := all || p.due(e, w, now)
+		// A round that is not through yet must be over first.
+		if !due && !e.log.lacks() || !e.flushing.TryLock() {
+			more = true
 			continue
+		}
+		if due {
+			delete(p.pending, e)
+		} else {
+			more = true
 		}
 		p.wg.Add(1)
 		go func() {
 			defer p.wg.Done()
 			defer e.flushing.Unlock()
-			if err := p.write(e, files, false); err != nil {
+			if err := p.writeDue(e, w.files, due); err != nil {
 				p.failed(err)
 			}
 		}()
 	}
+	return more
+}
+
+// due tells whether w has waited long enough, or is so much that syncing it
+// will take long.
+func (p *persister) due(e *entry, w waiting, now time.Time) bool {
+	bytes, rate := e.log.size()
+	most := p.s.cfg.SyncBytes
+	if rate > 0 {
+		most = min(most, max(int64(rate*syncTime.Seconds()), syncLeast))
+	}
+	return w.since.IsZero() || now.Sub(w.since) >= p.s.cfg.SyncEvery || bytes >= most
+}
+
+func (p *persister) writeDue(e *entry, files *storage.Torrent, due bool) error {
+	if due {
+		return p.write(e, files, false)
+	}
+	return p.writeLost(e, files)
 }
 
 // unsynced handles pieces whose data the system could not write out: nothing
@@ -111,18 +161,18 @@ func (p *persister) writePieces() {
 // since a later sync that works proves nothing.
 func (p *persister) unsynced(e *entry, pieces []piece.Index, err error) {
 	e.tainted.Store(true)
+	e.log.shake()
 	p.failed(err)
 	t := e.running()
 	if t == nil {
 		return
 	}
 	t.tell(func(t *torrent) {
-		again := piece.NewBitfield(t.geo.Pieces())
-		for _, i := range pieces {
-			again.Set(i)
-			t.losePiece(i)
+		for len(t.peers.all) > 0 {
+			t.drop(t.peers.all[0], errNotReady)
 		}
-		t.disk.later(again)
+		t.doubt(pieces)
+		t.abandonAll()
 		t.fail(fmt.Errorf("syncing files: %w", err), false)
 	})
 }
@@ -144,29 +194,41 @@ func (p *persister) flush(e *entry, files *storage.Torrent, clean bool) error {
 	return p.write(e, files, clean)
 }
 
+// writeLost takes back claims: what is not there must not wait for a disk.
+func (p *persister) writeLost(e *entry, files *storage.Torrent) error {
+	lost := e.log.takeLost()
+	if len(lost) == 0 {
+		return nil
+	}
+	if err := p.s.db.Commit([]resume.Commit{{Hash: e.hash, Lost: lost}}); err != nil {
+		return p.again(e, files, unsaved{lost: lost}, err)
+	}
+	return nil
+}
+
 // write does what flush says. The caller holds e.flushing.
 func (p *persister) write(e *entry, files *storage.Torrent, clean bool) error {
-	good, lost := e.log.take()
-	if len(lost) > 0 {
-		// What is not there must not wait for a disk to be unclaimed.
-		if err := p.s.db.Commit([]resume.Commit{{Hash: e.hash, Lost: lost}}); err != nil {
-			return p.again(e, files, good, lost, err)
-		}
+	if err := p.writeLost(e, files); err != nil {
+		return err
 	}
+	u := e.log.takeGood()
+	good := u.good
 	var unsynced error
 	if len(good) > 0 || clean {
+		began := time.Now()
 		unsynced = files.Sync()
+		e.log.synced(u.bytes, time.Since(began))
 	}
 	if unsynced != nil {
 		p.unsynced(e, good, unsynced)
-		good = nil
+		u = unsaved{}
 	}
 	clean = clean && !e.tainted.Load()
-	c := resume.Commit{Hash: e.hash, Changed: good, Stats: e.counters()}
+	c := resume.Commit{Hash: e.hash, Changed: u.good, Stats: e.counters()}
 	if clean {
 		stats, err := files.Stat()
 		if err != nil {
-			return p.again(e, files, good, nil, err)
+			return p.again(e, files, u, err)
 		}
 		for i, st := range stats {
 			f := resume.Clean{File: i, Size: st.Size, ModTime: st.ModTime}
@@ -177,7 +239,7 @@ func (p *persister) write(e *entry, files *storage.Torrent, clean bool) error {
 		}
 	}
 	if err := p.s.db.Commit([]resume.Commit{c}); err != nil {
-		return p.again(e, files, good, nil, err)
+		return p.again(e, files, u, err)
 	}
 	switch {
 	case clean:
@@ -188,10 +250,10 @@ func (p *persister) write(e *entry, files *storage.Torrent, clean bool) error {
 	return nil
 }
 
-// again gives back what could not be recorded, to be tried once more.
-func (p *persister) again(e *entry, files *storage.Torrent, good, lost []piece.Index, err error) error {
-	e.log.giveBack(good, lost)
-	p.touch(e, files)
+// again gives back what could not be recorded, to be tried once more soon.
+func (p *persister) again(e *entry, files *storage.Torrent, u unsaved, err error) error {
+	e.log.giveBack(u)
+	p.putBack(e, waiting{files: files})
 	return err
 }
 

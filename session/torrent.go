@@ -63,6 +63,7 @@ const (
 
 func newTorrent(s *Session, e *entry) *torrent {
 	ctx, stop := context.WithCancel(s.ctx)
+	e.log.restart()
 	return &torrent{
 		e: e, s: s, stop: stop, ctx: ctx,
 		log:  s.log.With("torrent", e.hash.String()),

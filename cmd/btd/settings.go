@@ -43,6 +43,7 @@ type settings struct {
 	Prealloc           bool     `toml:"preallocate"`
 	Memory             byteSize `toml:"memory"`
 	OpenFiles          int      `toml:"open-files"`
+	SyncEvery          duration `toml:"sync-every"`
 }
 
 func defaults() *settings {
@@ -51,7 +52,7 @@ func defaults() *settings {
 		Listen: ":6881", LogLevel: "info", LogFormat: "text",
 		MaxPeers: 500, MaxPeersPerTorrent: 80, UploadSlots: 4, ActiveDownloads: 8,
 		SuperSeeding: string(session.SuperAuto),
-		Memory:       32 << 20, OpenFiles: 256,
+		Memory:       32 << 20, OpenFiles: 256, SyncEvery: duration(10 * time.Second),
 	}
 	if home, err := os.UserHomeDir(); err == nil {
 		s.Dir = filepath.Join(home, "Downloads")
@@ -81,6 +82,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.IntVar(&s.ActiveSeeds, "active-seeds", s.ActiveSeeds, "torrents uploading at a time; 0 is unlimited")
 	f.BoolVar(&s.Prealloc, "preallocate", s.Prealloc, "reserve disk space before downloading")
 	f.Var(&s.Memory, "memory", "`bytes` for blocks on their way to disk")
+	f.Var(&s.SyncEvery, "sync-every", "`time` after which finished pieces are synced to disk and recorded")
 	f.IntVar(&s.OpenFiles, "open-files", s.OpenFiles, "files kept open at a time")
 }
 
@@ -166,6 +168,8 @@ func (s *settings) check() error {
 		return fmt.Errorf("super-seeding is %q; want auto, on or off", s.SuperSeeding)
 	case s.Memory < 1<<20 || s.OpenFiles < 8:
 		return errors.New("memory must be at least 1MiB and open-files at least 8")
+	case s.SyncEvery <= 0:
+		return errors.New("sync-every must be more than 0")
 	}
 	return nil
 }
@@ -180,9 +184,9 @@ func (s *settings) session(log *slog.Logger) session.Config {
 		ActiveDownloads:       s.ActiveDownloads, ActiveSeeds: s.ActiveSeeds,
 		Limits:     session.Limits{Up: int64(s.LimitUp), Down: int64(s.LimitDown)},
 		RatioLimit: s.Ratio, SeedTime: time.Duration(s.SeedTime),
-		Prealloc: s.Prealloc,
-		Storage:  storage.Config{Memory: int64(s.Memory), MaxOpenFiles: s.OpenFiles, Log: log},
-		Log:      log,
+		Prealloc: s.Prealloc, SyncEvery: time.Duration(s.SyncEvery),
+		Storage: storage.Config{Memory: int64(s.Memory), MaxOpenFiles: s.OpenFiles, Log: log},
+		Log:     log,
 	}
 }
 
