@@ -73,6 +73,11 @@ func (c *handles) detach(h *handle) (unused bool) {
 	return h.refs == 0
 }
 
+// dirtyTicks is how many ticks longer a file stays open that waits for Sync, if
+// there is room: the system may tell of a lost write only those who had the
+// file open.
+const dirtyTicks = 6
+
 // victim detaches the least recently used handle that nobody uses and that was
 // not used in the last age ticks.
 func (c *handles) victim(age uint64) *handle {
@@ -80,7 +85,8 @@ func (c *handles) victim(age uint64) *handle {
 		if age > 0 && h.used+age > c.ticks {
 			return nil
 		}
-		if h.refs == 0 {
+		waits := age > 0 && h.used+age+dirtyTicks > c.ticks && h.t.flag(h.file).Load()&flagDirty != 0
+		if h.refs == 0 && !waits {
 			c.detach(h)
 			return h
 		}

@@ -546,6 +546,13 @@ func TestOpenFilesStayWithinTheLimit(t *testing.T) {
 	for range 3 {
 		r.s.trim()
 	}
+	if n := r.s.handles.count(); n != 5 {
+		t.Errorf("%d files open while they wait for a sync, want 5", n)
+	}
+	if err := r.tor.Sync(); err != nil {
+		t.Error(err)
+	}
+	r.s.trim()
 	if n := r.s.handles.count(); n != 0 {
 		t.Errorf("%d files open after idling, want 0", n)
 	}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"io/fs"
+	"os"
 	"sync"
 	"sync/atomic"
 )
@@ -15,21 +16,25 @@ func (t *Torrent) wrote(file int) {
 	}
 	t.dirtyMu.Lock()
 	if flags.Or(flagDirty)&flagDirty == 0 {
+		if len(t.dirty) == 0 {
+			t.dirtySince = t.tree.opened.Load()
+		}
 		t.dirty = append(t.dirty, file)
 	}
 	t.dirtyMu.Unlock()
 }
 
-// takeDirty empties the list of changed files.
-func (t *Torrent) takeDirty() []int {
+// takeDirty empties the list of changed files. since tells which opening of the
+// root the first of them was written under.
+func (t *Torrent) takeDirty() (files []int, since uint32) {
 	t.dirtyMu.Lock()
 	defer t.dirtyMu.Unlock()
-	files := t.dirty
+	files, since = t.dirty, t.dirtySince
 	t.dirty = nil
 	for _, i := range files {
 		t.flag(i).And(^uint32(flagDirty))
 	}
-	return files
+	return files, since
 }
 
 // Sync makes everything durable that was written before the call: every piece
@@ -46,9 +51,31 @@ func (t *Torrent) Sync() error {
 	defer t.gate.leave()
 	t.syncing.Lock()
 	defer t.syncing.Unlock()
-	files := t.takeDirty()
+	files, since := t.takeDirty()
 	if len(files) == 0 && !t.tree.changed() {
 		return nil
+	}
+	err := t.sync(files, since)
+	if err != nil {
+		for _, i := range files {
+			t.forgetPages(i)
+			t.wrote(i)
+		}
+		t.failed(err)
+	}
+	return err
+}
+
+// manyFiles is how many files are synced with one call for their whole file
+// system, where there is such a call: it costs as much as some tens of files,
+// and writes out what others have written there.
+const manyFiles = 64
+
+func (t *Torrent) sync(files []int, since uint32) error {
+	if len(files) >= manyFiles {
+		if w := t.tree.watched(since); w != nil {
+			return t.syncFileSystem(w, files)
+		}
 	}
 	err := t.syncFiles(files)
 	if err == nil {
@@ -57,11 +84,45 @@ func (t *Torrent) Sync() error {
 	if err == nil {
 		err = t.tree.syncDirs()
 	}
-	if err != nil {
-		for _, i := range files {
-			t.wrote(i)
+	return err
+}
+
+// syncFileSystem syncs the file system that the root is on, and then files and
+// directories that are elsewhere.
+func (t *Torrent) syncFileSystem(w *witness, files []int) error {
+	fresh := t.tree.takeFresh()
+	err := w.sync()
+	if t.s.fault != nil && err == nil {
+		err = t.s.fault("sync file system", "")
+	}
+	err = wrap("sync", t.tree.dir, "", err)
+	var elsewhere []int
+	for _, i := range files {
+		if err != nil {
+			break
 		}
-		t.failed(err)
+		var fi os.FileInfo
+		if t.s.fault != nil {
+			err = wrap("sync", t.tree.dir, t.path(i), t.s.fault("sync", t.path(i)))
+		}
+		if err == nil {
+			fi, err = t.tree.lstat(t.path(i))
+		}
+		if err == nil && !w.holds(fi) {
+			elsewhere = append(elsewhere, i)
+		}
+	}
+	if err == nil {
+		err = t.syncFiles(elsewhere)
+	}
+	if err == nil {
+		err = t.tree.moved()
+	}
+	if err != nil || len(elsewhere) > 0 {
+		t.tree.putBack(fresh)
+	}
+	if err == nil && len(elsewhere) > 0 {
+		err = t.tree.syncDirs()
 	}
 	return err
 }
@@ -70,19 +131,35 @@ func (t *Torrent) Sync() error {
 // serve several with one commit.
 const syncWidth = 4
 
-// syncFiles syncs each of the files and returns the first error. Writing all
-// of them out before waiting for any halves the time for many small files.
+// syncFiles syncs each of the files and returns the first error. Writing
+// several out before waiting for any halves the time for many small files.
 func (t *Torrent) syncFiles(files []int) error {
-	switch len(files) {
-	case 0:
-		return nil
-	case 1:
-		return t.syncFile(files[0])
+	group := min(max(t.s.cfg.MaxOpenFiles/4, 1), manyFiles)
+	for len(files) > 0 {
+		n := min(group, len(files))
+		if err := t.syncGroup(files[:n]); err != nil {
+			return err
+		}
+		files = files[n:]
 	}
-	for _, i := range files {
-		if h, err := t.acquire(i, false); err == nil {
-			startSync(h.f)
+	return nil
+}
+
+func (t *Torrent) syncGroup(files []int) error {
+	open := make([]*handle, 0, len(files))
+	defer func() {
+		for _, h := range open {
 			t.release(h)
+		}
+	}()
+	for _, i := range files {
+		h, err := t.acquire(i, false)
+		if err != nil {
+			return err
+		}
+		open = append(open, h)
+		if len(files) > 1 {
+			startSync(h.f)
 		}
 	}
 	var (
@@ -91,10 +168,10 @@ func (t *Torrent) syncFiles(files []int) error {
 		once  sync.Once
 		first error
 	)
-	for range min(syncWidth, len(files)) {
+	for range min(syncWidth, len(open)) {
 		wg.Go(func() {
-			for n := next.Add(1) - 1; n < int64(len(files)); n = next.Add(1) - 1 {
-				if err := t.syncFile(files[n]); err != nil {
+			for n := next.Add(1) - 1; n < int64(len(open)); n = next.Add(1) - 1 {
+				if err := t.syncFile(open[n]); err != nil {
 					once.Do(func() { first = err })
 				}
 			}
@@ -104,14 +181,9 @@ func (t *Torrent) syncFiles(files []int) error {
 	return first
 }
 
-func (t *Torrent) syncFile(file int) error {
-	h, err := t.acquire(file, false)
-	if err != nil {
-		return err
-	}
-	defer t.release(h)
+func (t *Torrent) syncFile(h *handle) (err error) {
 	if t.s.fault != nil {
-		err = t.s.fault("sync", t.path(file))
+		err = t.s.fault("sync", t.path(h.file))
 	}
 	if err == nil {
 		err = syncData(h.f)
@@ -119,5 +191,15 @@ func (t *Torrent) syncFile(file int) error {
 	if err == nil && unlinked(h.f) {
 		err = fs.ErrNotExist
 	}
-	return wrap("sync", t.tree.dir, t.path(file), err)
+	return wrap("sync", t.tree.dir, t.path(h.file), err)
+}
+
+// forgetPages has the system forget what it keeps of a file in memory. After a
+// write to the disk that failed it may keep bytes that are not on the disk, and
+// who verifies them must not be shown those.
+func (t *Torrent) forgetPages(file int) {
+	if h, err := t.acquire(file, false); err == nil {
+		dropPages(h.f)
+		t.release(h)
+	}
 }

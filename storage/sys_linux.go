@@ -80,6 +80,11 @@ func startSync(f *os.File) {
 	_ = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE) // a hint: syncData tells errors
 }
 
+// dropPages asks the system to forget what it keeps of f in memory.
+func dropPages(f *os.File) {
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // a request: it may be refused
+}
+
 func syncDirectory(f *os.File) error {
 	err := f.Sync()
 	if errors.Is(err, unix.EINVAL) { // some file systems can't sync directories

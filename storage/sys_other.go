@@ -31,6 +31,8 @@ func syncData(f *os.File) error { return f.Sync() }
 
 func startSync(*os.File) {}
 
+func dropPages(*os.File) {}
+
 func unlinked(*os.File) bool { return false }
 
 func preallocate(*os.File, int64) error { return nil }

@@ -69,12 +69,13 @@ type Torrent struct {
 
 	open map[int]*handle // guarded by Store.handles.mu
 
-	dirtyMu sync.Mutex
-	dirty   []int      // files written since the last Sync
-	syncing sync.Mutex // one Sync at a time
-	marking sync.Mutex // one MarkDirty at a time
-	empties atomic.Bool
-	wrong   atomic.Pointer[Error] // the last I/O error, for Probe
+	dirtyMu    sync.Mutex
+	dirty      []int      // files written since the last Sync
+	dirtySince uint32     // tree.opened when the first of them was
+	syncing    sync.Mutex // one Sync at a time
+	marking    sync.Mutex // one MarkDirty at a time
+	empties    atomic.Bool
+	wrong      atomic.Pointer[Error] // the last I/O error, for Probe
 
 	gate gate
 	work torrentWork // guarded by Store.queue.mu
@@ -98,7 +99,7 @@ func (s *Store) Open(o Options) (*Torrent, error) {
 	}
 	t := &Torrent{
 		s: s, o: o, info: o.Info, geo: geo,
-		tree:  tree{dir: dir, create: o.Create, fault: s.fault},
+		tree:  tree{dir: dir, create: o.Create, watch: len(o.Info.Files) >= manyFiles, fault: s.fault},
 		flags: make([]atomic.Uint32, len(o.Info.Files)+1),
 		skip:  slices.Clone(o.Skip),
 		open:  make(map[int]*handle),
@@ -305,8 +306,8 @@ func (t *Torrent) mark(off, n int64) error {
 
 // How far around a file its neighbours are marked with it.
 const (
-	markFiles = 512
-	markBytes = 64 << 20
+	markFiles = 4096
+	markBytes = 256 << 20
 )
 
 // neighbours is the range of files [from, to) to mark for a write to content

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // tree opens files and directories below one download directory. It goes down
@@ -14,22 +15,36 @@ import (
 // that what it opened is what it looked at: no symbolic link below the root is
 // ever followed, not even one that is put there meanwhile.
 //
-// The root and the directory used last stay open until close; both are opened
+// The root and the directories used last stay open until close; they are opened
 // by name again after that, because an open root would hold on to a file
 // system that was unmounted or a directory that was deleted.
 type tree struct {
 	dir    string // absolute
 	create bool   // make dir if it is missing, until it was seen once
+	watch  bool   // keep a witness of the root's file system
 	fault  func(op, path string) error
 
 	mu      sync.Mutex
-	root    *os.Root
+	root    *place
 	id      os.FileInfo // of the root when it was last opened
 	anchor  string      // a file that was there: tells a directory from the empty mount point under it
-	sub     *os.Root    // the directory used last
-	subName string
+	subs    map[string]*place
+	ticks   uint64
 	fresh   map[string]struct{} // directories with new entries, for sync
+	witness *witness            // opened with the root
+	opened  atomic.Uint32       // how often the root was opened
 }
+
+// place is an open directory.
+type place struct {
+	root  *os.Root
+	refs  int // of those who use it without the lock
+	stale bool
+	used  uint64
+}
+
+// maxPlaces is how many directories a tree keeps open beside its root.
+const maxPlaces = 128
 
 // close forgets what is open. The next use opens it again.
 func (d *tree) close() {
@@ -54,22 +69,34 @@ func (d *tree) mayCreate() bool {
 }
 
 func (d *tree) drop() {
-	d.dropSub()
+	d.dropSubs()
 	if d.root != nil {
-		d.root.Close()
+		d.root.drop()
 		d.root = nil
+	}
+	if d.witness != nil {
+		d.witness.close()
+		d.witness = nil
 	}
 }
 
-func (d *tree) dropSub() {
-	if d.sub != nil {
-		d.sub.Close()
-		d.sub = nil
+func (d *tree) dropSubs() {
+	for _, p := range d.subs {
+		p.drop()
+	}
+	clear(d.subs)
+}
+
+// drop closes p as soon as nobody uses it. The caller holds the tree's lock.
+func (p *place) drop() {
+	p.stale = true
+	if p.refs == 0 {
+		p.root.Close()
 	}
 }
 
 // open opens the root. It makes the directory if mk and the options allow it.
-func (d *tree) open(mk bool) (*os.Root, error) {
+func (d *tree) open(mk bool) (*place, error) {
 	if d.root != nil {
 		return d.root, nil
 	}
@@ -95,8 +122,12 @@ func (d *tree) open(mk bool) (*os.Root, error) {
 		r.Close()
 		return nil, wrap(opDir, d.dir, "", err)
 	}
-	d.root, d.id = r, id
-	return r, nil
+	d.root, d.id = &place{root: r}, id
+	d.opened.Add(1)
+	if d.watch {
+		d.witness = openWitness(r)
+	}
+	return d.root, nil
 }
 
 func (d *tree) inject(op, rel string) error {
@@ -106,7 +137,7 @@ func (d *tree) inject(op, rel string) error {
 	return wrap(op, d.dir, rel, d.fault(op, rel))
 }
 
-// touched notes that directory rel got a new entry.
+// touched notes that directory rel got a new entry. The caller holds d.mu.
 func (d *tree) touched(rel string) {
 	if d.fresh == nil {
 		d.fresh = make(map[string]struct{})
@@ -118,53 +149,100 @@ func (d *tree) touched(rel string) {
 // mk makes directories that are missing, one that was deleted while it was
 // kept open included.
 func (d *tree) in(op, rel string, mk bool, f func(dir *os.Root, base string) error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if err := d.inject(op, rel); err != nil {
 		return err
 	}
-	cached := d.sub
-	dir, base, err := d.parent(rel, mk)
+	base := rel[strings.LastIndexByte(rel, '/')+1:]
+	p, kept, err := d.hold(rel, mk)
 	if err == nil {
-		if err = f(dir, base); mk && dir == cached && errors.Is(err, fs.ErrNotExist) {
-			d.dropSub()
-			if dir, base, err = d.parent(rel, mk); err == nil {
-				err = f(dir, base)
+		err = f(p.root, base)
+		d.letGo(p)
+		if mk && kept && errors.Is(err, fs.ErrNotExist) {
+			d.mu.Lock()
+			d.dropSubs()
+			d.mu.Unlock()
+			if p, _, err = d.hold(rel, mk); err == nil {
+				err = f(p.root, base)
+				d.letGo(p)
 			}
 		}
 	}
 	return wrap(op, d.dir, rel, err)
 }
 
-func (d *tree) parent(rel string, mk bool) (*os.Root, string, error) {
+// hold is the open directory that holds rel, until letGo. kept tells that it
+// was open before.
+func (d *tree) hold(rel string, mk bool) (p *place, kept bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	root, err := d.open(mk)
 	if err != nil {
-		return nil, "", err
+		return nil, false, err
 	}
-	at := strings.LastIndexByte(rel, '/')
-	if at < 0 {
-		return root, rel, nil
-	}
-	name, base := rel[:at], rel[at+1:]
-	if d.sub != nil && d.subName == name {
-		return d.sub, base, nil
-	}
-	cur, parent := root, ""
-	for part := range strings.SplitSeq(name, "/") {
-		next, err := d.enter(cur, parent, part, mk)
-		if cur != root {
-			cur.Close()
+	p = root
+	if at := strings.LastIndexByte(rel, '/'); at >= 0 {
+		kept = d.subs[rel[:at]] != nil
+		if p, err = d.sub(rel[:at], mk); err != nil {
+			return nil, false, err
 		}
-		if err != nil {
-			return nil, "", err
-		}
-		cur = next
-		parent = join(parent, part)
 	}
-	d.dropSub()
-	d.sub, d.subName = cur, name
-	return cur, base, nil
+	p.refs++
+	return p, kept, nil
 }
+
+func (d *tree) letGo(p *place) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p.refs--
+	if p.stale && p.refs == 0 {
+		p.root.Close()
+	}
+}
+
+// sub is directory name below the root.
+func (d *tree) sub(name string, mk bool) (*place, error) {
+	d.ticks++
+	if p := d.subs[name]; p != nil {
+		p.used = d.ticks
+		return p, nil
+	}
+	parent, above, base := d.root, "", name
+	if at := strings.LastIndexByte(name, '/'); at >= 0 {
+		above, base = name[:at], name[at+1:]
+		var err error
+		if parent, err = d.sub(above, mk); err != nil {
+			return nil, err
+		}
+	}
+	r, err := d.enter(parent.root, above, base, mk)
+	if err != nil {
+		return nil, err
+	}
+	if d.subs == nil {
+		d.subs = make(map[string]*place)
+	}
+	if len(d.subs) >= maxPlaces {
+		d.evict()
+	}
+	p := &place{root: r, used: d.ticks}
+	d.subs[name] = p
+	return p, nil
+}
+
+// evict closes the directory that was not used for longest.
+func (d *tree) evict() {
+	oldest := ""
+	for name, p := range d.subs {
+		if oldest == "" || p.used < d.subs[oldest].used {
+			oldest = name
+		}
+	}
+	d.subs[oldest].drop()
+	delete(d.subs, oldest)
+}
+
+// above is the directory that holds rel, "" for the root.
+func above(rel string) string { return rel[:max(strings.LastIndexByte(rel, '/'), 0)] }
 
 func join(dir, name string) string {
 	if dir == "" {
@@ -228,11 +306,13 @@ func (d *tree) openFile(rel string, write bool) (f *os.File, err error) {
 	}
 	err = d.in(op, rel, false, func(dir *os.Root, base string) error {
 		f, err = openRegular(dir, base, flag)
-		if err == nil {
-			d.anchor = rel
-		}
 		return err
 	})
+	if err == nil {
+		d.mu.Lock()
+		d.anchor = rel
+		d.mu.Unlock()
+	}
 	return f, err
 }
 
@@ -259,12 +339,14 @@ func openRegular(dir *os.Root, base string, flag int) (*os.File, error) {
 func (d *tree) makeFile(rel string, perm os.FileMode) (f *os.File, err error) {
 	err = d.in("create", rel, true, func(dir *os.Root, base string) error {
 		f, err = dir.OpenFile(base, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
-		if err == nil {
-			d.anchor = rel
-			d.touched(strings.TrimSuffix(rel[:len(rel)-len(base)], "/"))
-		}
 		return err
 	})
+	if err == nil {
+		d.mu.Lock()
+		d.anchor = rel
+		d.touched(above(rel))
+		d.mu.Unlock()
+	}
 	return f, err
 }
 
@@ -292,7 +374,9 @@ func (d *tree) remove(rel string, isDir bool) error {
 				return err
 			}
 		}
-		d.touched(strings.TrimSuffix(rel[:len(rel)-len(base)], "/"))
+		d.mu.Lock()
+		d.touched(above(rel))
+		d.mu.Unlock()
 		return dir.Remove(base)
 	})
 }
@@ -319,20 +403,41 @@ func (d *tree) changed() bool {
 	return len(d.fresh) > 0
 }
 
-// syncDirs makes the new directory entries durable.
-func (d *tree) syncDirs() error {
+// takeFresh empties the list of directories with new entries.
+func (d *tree) takeFresh() map[string]struct{} {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	fresh := d.fresh
 	d.fresh = nil
-	d.mu.Unlock()
+	return fresh
+}
+
+// putBack notes again that directories have new entries.
+func (d *tree) putBack(fresh map[string]struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for rel := range fresh {
-		err := d.syncDir(rel)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			d.mu.Lock()
-			for rel := range fresh {
-				d.touched(rel)
-			}
-			d.mu.Unlock()
+		d.touched(rel)
+	}
+}
+
+// watched is the witness of everything written since the root was opened for
+// the n-th time, nil if there is none.
+func (d *tree) watched(n uint32) *witness {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.opened.Load() != n {
+		return nil
+	}
+	return d.witness
+}
+
+// syncDirs makes the new directory entries durable.
+func (d *tree) syncDirs() error {
+	fresh := d.takeFresh()
+	for rel := range fresh {
+		if err := d.syncDir(rel); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.putBack(fresh)
 			return err
 		}
 	}
