@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 
 	"btd/piece"
 )
@@ -130,8 +132,9 @@ func (t *Torrent) Stat() ([]FileStat, error) {
 	}
 	defer t.gate.leave()
 	stats := make([]FileStat, len(t.info.Files))
+	absent := "" // a directory that is not there, with a slash behind it
 	for i := range stats {
-		if t.info.Files[i].Pad {
+		if t.info.Files[i].Pad || absent != "" && strings.HasPrefix(t.path(i), absent) {
 			continue
 		}
 		fi, err := t.tree.lstat(t.path(i))
@@ -141,10 +144,26 @@ func (t *Torrent) Stat() ([]FileStat, error) {
 		case err != nil && (t.gone(err) || !obstructed(err)):
 			t.failed(err)
 			return nil, err
+		case missing(err):
+			absent = t.absent(err)
 		}
 	}
 	t.keepTree()
 	return stats, nil
+}
+
+// absent is the directory below the root whose absence err tells of, with a
+// slash behind it, or "".
+func (t *Torrent) absent(err error) string {
+	var e *Error
+	if !errors.As(err, &e) || e.Op != opOpen {
+		return ""
+	}
+	rel, err := filepath.Rel(t.tree.dir, e.Path)
+	if err != nil || rel == "." {
+		return ""
+	}
+	return filepath.ToSlash(rel) + "/"
 }
 
 // readAt fills p from content offset off, zeros for pad files.
