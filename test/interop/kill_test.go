@@ -37,6 +37,7 @@ func TestKill(t *testing.T) {
 	l.must(s.listen())
 	l.must(s.announce(ctx, httpTracker))
 	b := newBtd(l.host("btd"))
+	b.more = append(b.more, "--sync-every", "1s")
 	dest := filepath.Join(l.dir, "downloads")
 	k := &killer{lab: l, btd: b, seeder: s, torrent: tor, dest: dest, rng: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))}
 	t.Cleanup(func() {
@@ -88,7 +89,7 @@ type killer struct {
 func (k *killer) once(ctx context.Context, clean bool) {
 	t := k.lab.t
 	t.Helper()
-	// From before the API is up to two seconds of downloading: the database is written once a second.
+	// From before the API is up to two seconds of downloading: the database is written once a second here.
 	pause := time.Duration(k.rng.Int64N(int64(2 * time.Second)))
 	if k.btd.process.exited() {
 		k.lab.must(k.btd.launch())

@@ -1,0 +1,207 @@
+package session
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"btd/piece"
+)
+
+// claims is what the resume database says is stored.
+func claims(t *testing.T, s *Session, c content) *piece.Bitfield {
+	t.Helper()
+	have, err := s.db.Pieces(c.meta.Hash, c.meta.Pieces())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return have
+}
+
+// syncNow makes a round of the persister, in which everything is due.
+func syncNow(s *Session) {
+	s.persist.writePieces(true)
+	s.persist.wg.Wait()
+}
+
+func more(n int64) func(Torrent) bool { return func(v Torrent) bool { return v.Have >= n } }
+
+// TestClaimsWaitForTheirSync: finished pieces are claimed when they are due,
+// and at a stop.
+func TestClaimsWaitForTheirSync(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"x": 6 << 20, "y": 2 << 20})
+	seed := seedOf(t, c, nil)
+	leech := open(t, func(cfg *Config) { cfg.Limits.Down, cfg.SyncEvery = 4<<20, time.Hour })
+	add(t, leech, c, AddOptions{Peers: addrs(seed)})
+	await(t, leech, c, "some pieces", more(1<<20))
+	if !leech.persist.writePieces(false) {
+		t.Error("nothing waits to be recorded")
+	}
+	leech.persist.wg.Wait()
+	if n := claims(t, leech, c).Count(); n != 0 {
+		t.Errorf("%d pieces are claimed before they are due", n)
+	}
+	syncNow(leech)
+	first := claims(t, leech, c).Count()
+	if first < 16 {
+		t.Errorf("%d pieces are claimed, want the 16 that there were", first)
+	}
+	had := await(t, leech, c, "some more", more(3<<20)).PiecesHave
+	leech = reopen(t, leech)
+	if n := claims(t, leech, c).Count(); n < had {
+		t.Errorf("%d pieces are claimed after a stop, there were %d", n, had)
+	}
+}
+
+// TestManyBytesAreNotWaitedFor: a torrent with much to claim is synced before
+// its time.
+func TestManyBytesAreNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"": 8 << 20})
+	seed := seedOf(t, c, nil)
+	leech := open(t, func(cfg *Config) { cfg.Limits.Down, cfg.SyncEvery, cfg.SyncBytes = 2<<20, time.Hour, 1<<20 })
+	add(t, leech, c, AddOptions{Peers: addrs(seed)})
+	v := await(t, leech, c, "claims", func(Torrent) bool { return claims(t, leech, c).Count() >= 16 })
+	if complete(v) {
+		t.Error("nothing was claimed before the end")
+	}
+}
+
+func TestDueBySlowness(t *testing.T) {
+	s := &Session{cfg: Config{}.withDefaults()}
+	p := newPersister(s)
+	now := time.Now()
+	for _, x := range []struct {
+		name  string
+		bytes int64
+		rate  time.Duration // that a sync of 100 MiB took
+		since time.Duration
+		want  bool
+	}{
+		{"new", 1 << 20, 0, time.Second, false},
+		{"old", 1 << 20, 0, 10 * time.Second, true},
+		{"much", 4 << 30, 0, time.Second, true},
+		{"less", 3 << 30, 0, time.Second, false},
+		{"more than a slow disk writes in 2 s", 60 << 20, 4 * time.Second, time.Second, true},
+		{"less than that", 40 << 20, 4 * time.Second, time.Second, false},
+		{"a fast disk", 60 << 20, time.Second / 10, time.Second, false},
+		{"a very slow disk", 17 << 20, time.Minute, time.Second, true},
+		{"a few pieces on it", 15 << 20, time.Minute, time.Second, false},
+	} {
+		e := &entry{}
+		if x.rate > 0 {
+			e.log.synced(100<<20, x.rate)
+		}
+		e.log.add(0, x.bytes)
+		if got := p.due(e, waiting{since: now.Add(-x.since)}, now); got != x.want {
+			t.Errorf("%s: due is %t", x.name, got)
+		}
+	}
+	if !p.due(&entry{}, waiting{}, now) {
+		t.Error("what failed is not tried again at once")
+	}
+}
+
+// TestLateSyncThatFails: what was claimed stays claimed, what came since is
+// claimed only after it was verified, and the user is told meanwhile.
+func TestLateSyncThatFails(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self"); err != nil {
+		t.Skip("only where a file that lost its name is noticed")
+	}
+	c := makeContent(t, 64<<10, map[string]int{"x": 6 << 20, "y": 2 << 20})
+	seed := seedOf(t, c, nil)
+	leech := open(t, func(cfg *Config) { cfg.Limits.Down, cfg.SyncEvery = 3<<20, time.Hour })
+	add(t, leech, c, AddOptions{Peers: addrs(seed)})
+	await(t, leech, c, "some pieces", more(1<<20))
+	syncNow(leech)
+	first := claims(t, leech, c)
+	if first.Count() < 16 {
+		t.Fatalf("%d pieces are claimed, want 16", first.Count())
+	}
+	await(t, leech, c, "some more", more(3<<20))
+
+	path := filepath.Join(leech.cfg.Dir, "content", "x")
+	was, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	syncNow(leech)
+	v := await(t, leech, c, "the error", inError)
+	if v.Error == "" {
+		t.Error("the error is not told")
+	}
+	if n := leech.Stats().ResumeFailures; n == 0 {
+		t.Errorf("the failure is not counted: %+v", leech.Stats())
+	}
+	syncNow(leech) // nothing of it may be claimed now
+	now := claims(t, leech, c)
+	for i := range c.meta.Pieces() {
+		i := piece.Index(i)
+		if first.Has(i) != now.Has(i) {
+			t.Errorf("piece %d: claimed before %t, after a sync that failed %t", i, first.Has(i), now.Has(i))
+		}
+	}
+	if err := os.WriteFile(path, was, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	v = await(t, leech, c, "completion", complete)
+	c.same(t, leech.cfg.Dir)
+	// What the file held is found again by hashing.
+	if v.Downloaded > v.Size+2<<20 {
+		t.Errorf("downloaded %d bytes for %d", v.Downloaded, v.Size)
+	}
+	leech = reopen(t, leech)
+	if n := claims(t, leech, c).Count(); n != c.meta.Pieces() {
+		t.Errorf("%d of %d pieces are claimed at the end", n, c.meta.Pieces())
+	}
+}
+
+// TestStopAfterASyncThatFailed: a stop in the error state claims nothing that
+// is in doubt, and the next start finds it by hashing.
+func TestStopAfterASyncThatFailed(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self"); err != nil {
+		t.Skip("only where a file that lost its name is noticed")
+	}
+	c := makeContent(t, 64<<10, map[string]int{"": 6 << 20})
+	seed := seedOf(t, c, nil)
+	leech := open(t, func(cfg *Config) { cfg.Limits.Down, cfg.SyncEvery = 3<<20, time.Hour })
+	add(t, leech, c, AddOptions{Peers: addrs(seed)})
+	await(t, leech, c, "some pieces", more(2<<20))
+	path := filepath.Join(leech.cfg.Dir, "content")
+	was, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	syncNow(leech)
+	await(t, leech, c, "the error", inError)
+	if err := leech.Close(); err != nil {
+		t.Fatal(err)
+	}
+	was[100] ^= 0xff // one piece is bad
+	if err := os.WriteFile(path, was, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	leech = open(t, func(cfg *Config) { cfg.StateDir, cfg.Dir = leech.cfg.StateDir, leech.cfg.Dir })
+	if n := claims(t, leech, c).Count(); n != 0 {
+		t.Errorf("%d pieces are claimed that were never synced", n)
+	}
+	v := await(t, leech, c, "the check", func(v Torrent) bool { return v.State == StateDownloading })
+	if v.Have < 1<<20 {
+		t.Errorf("%d bytes were found again, there were 2 MiB", v.Have)
+	}
+	if err := leech.AddPeers(t.Context(), c.meta.Hash, addrs(seed)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, leech, c, "completion", complete)
+	c.same(t, leech.cfg.Dir)
+}
