@@ -132,7 +132,7 @@ func TestLateSyncThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	syncNow(leech)
-	v := await(t, leech, c, "the error", inError)
+	v := await(t, leech, c, "the error", func(v Torrent) bool { return v.State == StateError })
 	if v.Error == "" {
 		t.Error("the error is not told")
 	}
@@ -183,7 +183,7 @@ func TestStopAfterASyncThatFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	syncNow(leech)
-	await(t, leech, c, "the error", inError)
+	await(t, leech, c, "the error", func(v Torrent) bool { return v.State == StateError })
 	if err := leech.Close(); err != nil {
 		t.Fatal(err)
 	}
