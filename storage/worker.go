@@ -47,6 +47,9 @@ type job struct {
 // unless there is enough for two.
 func (s *Store) work() {
 	k := &worker{s: s, jobs: make([]job, sha1x.Lanes())}
+	for i := range k.jobs {
+		k.jobs[i].bufs, k.jobs[i].data = make([]*piece.Buffer, 0, maxRun), make([][]byte, 0, maxRun)
+	}
 	q := &s.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
