@@ -107,22 +107,28 @@ func (s *scanner) skip(depth int) (err error) {
 // dict calls each with every key of the dictionary that v begins with, and
 // with the bytes of its value. Keys need not be sorted or unique.
 func dict(v []byte, each func(key, value []byte)) error {
+	_, err := dictRest(v, each)
+	return err
+}
+
+// dictRest is dict, and returns what follows the dictionary.
+func dictRest(v []byte, each func(key, value []byte)) (rest []byte, err error) {
 	s := scanner{v}
 	if !s.is('d') {
-		return errBencode
+		return nil, errBencode
 	}
 	for !s.is('e') {
 		key, err := s.str()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		value, err := s.value()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		each(key, value)
 	}
-	return nil
+	return s.b, nil
 }
 
 // intOf is the integer that v is.

@@ -13,6 +13,9 @@
 //	13 suggest <piece 4>   14 have all   15 have none   17 allowed fast <piece 4>      BEP 6
 //	20 extended <extended id 1> <payload>                                              BEP 10
 //
+// Payloads of extended messages have types with Parse and Append of their
+// own: [ExtHandshake], [Metadata] (BEP 9), [PEX] (BEP 11).
+//
 // All integers are big-endian. [Reader] and [Writer] are the block path: a
 // Reader receives payload straight into block buffers with few system calls
 // and a Writer sends it by reference, and neither allocates for a block.

@@ -98,7 +98,7 @@ func (h *ExtHandshake) set(key, value []byte) {
 			h.ReqQ = int(min(n, 1<<20))
 		}
 	case "metadata_size":
-		if isInt && n > 0 && n <= 1<<30 {
+		if isInt && n > 0 && n <= MaxMetadata {
 			h.MetadataSize = int(n)
 		}
 	case "upload_only":
