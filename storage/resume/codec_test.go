@@ -29,6 +29,7 @@ func TestRecordCodec(t *testing.T) {
 	}
 	for name, want := range map[string]Record{
 		"zero": {}, "plain": testRecord(0), "full": testRecord(1), "other": testRecord(4), "extreme": extreme,
+		"magnet": {Magnet: "magnet:?xt=urn:btih:0123", Single: true, Trackers: [][]string{{"a"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want.Hash = metainfo.Hash{}

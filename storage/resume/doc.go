@@ -28,7 +28,7 @@
 //
 //	meta      "schema"    the version of this layout, 4 bytes big-endian
 //	torrent   KEY         Record without its counters
-//	metainfo  KEY         the .torrent file, written once
+//	metainfo  KEY         the .torrent file, written once; empty until it is here
 //	stats     KEY         Counters
 //	bits      KEY CHUNK   claims for 16,384 pieces
 //	dirty     KEY CHUNK   dirty marks for 16,384 files

@@ -52,6 +52,7 @@ type Record struct {
 	Priorities []uint8    // per file; nil means that all are normal
 	Trackers   [][]string // tiers
 	Pieces     int        // number of pieces of the torrent
+	Magnet     string     // the link, until the metainfo is here; "" after that
 
 	Single      bool  // the torrent is one file
 	PieceLength int64 // bytes
@@ -94,6 +95,7 @@ const (
 	flagPrivate
 	flagComplete
 	flagSingle
+	flagMagnet
 	flagsKnown = 1<<iota - 1
 )
 
@@ -101,7 +103,7 @@ const (
 // and lists with their counts. Hash and counters are stored elsewhere.
 func appendRecord(b []byte, r *Record) ([]byte, error) {
 	var flags byte
-	for i, on := range [...]bool{r.Stopped, r.Sequential, r.Private, r.Complete, r.Single} {
+	for i, on := range [...]bool{r.Stopped, r.Sequential, r.Private, r.Complete, r.Single, r.Magnet != ""} {
 		if on {
 			flags |= 1 << i
 		}
@@ -134,6 +136,9 @@ func appendRecord(b []byte, r *Record) ([]byte, error) {
 		for _, url := range tier {
 			b = appendString(b, url)
 		}
+	}
+	if r.Magnet != "" {
+		b = appendString(b, r.Magnet)
 	}
 	if len(b)-start > maxRecord {
 		return nil, fmt.Errorf("resume: record of %v: %d bytes, at most %d", r.Hash, len(b)-start, maxRecord)
@@ -181,6 +186,11 @@ func decodeRecord(p []byte, str func([]byte) string) (Record, error) {
 			if r.err != nil {
 				break
 			}
+		}
+	}
+	if flags&flagMagnet != 0 {
+		if rec.Magnet = str(r.bytes("magnet link")); rec.Magnet == "" {
+			r.fail("no magnet link")
 		}
 	}
 	if err := r.end(); err != nil {

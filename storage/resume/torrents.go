@@ -30,6 +30,26 @@ func (d *DB) AddAsync(rec Record, metainfo []byte, done func(error)) {
 	d.async(o, err, done)
 }
 
+// Complete gives a torrent that was added without it its metainfo, and
+// replaces its record, durably. It gives ErrNotFound if there is no such
+// torrent.
+func (d *DB) Complete(rec Record, metainfo []byte) error {
+	o, err := updateOp(rec)
+	if err != nil {
+		return err
+	}
+	if len(metainfo) > maxMetainfo {
+		return fmt.Errorf("resume: metainfo of %d bytes, at most %d", len(metainfo), maxMetainfo)
+	}
+	key := torrentKey(rec.Hash)
+	return d.do(o.size+len(metainfo), func(b *buckets) (bool, error) {
+		if _, err := o.apply(b); err != nil {
+			return false, err
+		}
+		return true, b.metainfo.Put(key, seal(key, metainfoVersion, metainfo))
+	})
+}
+
 // Update replaces the record of a torrent, its counters included, durably.
 func (d *DB) Update(rec Record) error {
 	o, err := updateOp(rec)
