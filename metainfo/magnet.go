@@ -213,7 +213,7 @@ func (r *magnetReader) finish() (*Magnet, error) {
 	for _, tier := range MergeTrackers(nil, r.tracker) {
 		m.Trackers = append(m.Trackers, tier...)
 	}
-	m.Only = mergeSpans(m.Only)
+	m.Only = MergeSpans(m.Only)
 	return m, nil
 }
 

@@ -29,9 +29,8 @@ func readSpans(s string) []Span {
 	return spans
 }
 
-// mergeSpans sorts spans and joins those that touch. It keeps at most
-// maxMagnetSpans.
-func mergeSpans(spans []Span) []Span {
+// MergeSpans sorts spans and joins those that touch. At most 1,024 are kept.
+func MergeSpans(spans []Span) []Span {
 	slices.SortFunc(spans, func(a, b Span) int { return cmp.Compare(a.First, b.First) })
 	var out []Span
 	for _, s := range spans {

@@ -89,7 +89,10 @@ func (a *announcer) start(e *entry, tiers [][]string) {
 	if rec.Complete {
 		turn = &a.seeds
 	}
-	it.sched = tracker.NewSchedule(tiers, tracker.ScheduleConfig{Delay: a.turn(turn, now), Families: a.families()}, a.rng)
+	it.sched = tracker.NewSchedule(tiers, tracker.ScheduleConfig{
+		Delay: a.turn(turn, now), Families: a.families(),
+		AllTiers: rec.Magnet != "", // a link puts its trackers into no order
+	}, a.rng)
 	if rec.Complete {
 		it.sched.Completed(now)
 	}
@@ -393,7 +396,8 @@ const enoughPeers = 5
 // askForPeers tells the announcer when a download has too few peers, and when
 // that is over.
 func (t *torrent) askForPeers() {
-	lonely := t.state() == StateDownloading && t.peers.count() < enoughPeers
+	state := t.state()
+	lonely := (state == StateDownloading || state == StateMetadata) && t.peers.count() < enoughPeers
 	if lonely == t.clock.lonely {
 		return
 	}

@@ -137,11 +137,16 @@ func (t *torrent) banLiar(addr netip.AddrPort, i piece.Index) {
 		return
 	}
 	t.log.Info("peer banned: it sent a wrong block", "peer", addr, "piece", i)
+	t.banHost(addr.Addr())
+}
+
+// banHost closes all connections of a host and never speaks to it again.
+func (t *torrent) banHost(ip netip.Addr) {
 	t.s.count("peers_banned")
-	t.book.Ban(addr.Addr())
-	t.s.bans.add(addr.Addr())
+	t.book.Ban(ip)
+	t.s.bans.add(ip)
 	for k := len(t.peers.all) - 1; k >= 0; k-- {
-		if p := t.peers.all[k]; p.addr.Addr() == addr.Addr() {
+		if p := t.peers.all[k]; p.addr.Addr() == ip {
 			t.drop(p, errBanned)
 		}
 	}

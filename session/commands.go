@@ -36,13 +36,26 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 	}
 	stored := s.adopt(ctx, m, &rec, o)
 	e := newEntry(rec)
-	e.fresh = true               // until it is recorded
-	e.queued = !rec.Complete     // until the queue gives it a place
 	e.hints, e.meta = o.Peers, m // for its first loop, if it is to have one soon
+	added, err := s.enlist(e, rec, file, stored)
+	switch {
+	case err != nil:
+		return Torrent{}, false, err
+	case added == nil:
+		return s.merge(ctx, s.byWire(m.Hash.Wire()), m, o)
+	}
+	return *added, false, nil
+}
+
+// enlist takes a new torrent in, records it and returns its picture: nil if
+// there is one with this hash.
+func (s *Session) enlist(e *entry, rec resume.Record, file []byte, stored *resume.Commit) (*Torrent, error) {
+	e.fresh = true           // until it is recorded
+	e.queued = !rec.Complete // until the queue gives it a place
 	e.recorded = make(chan struct{})
 	defer close(e.recorded)
 	if !s.reg.add(e) {
-		return s.merge(ctx, s.byWire(m.Hash.Wire()), m, o)
+		return nil, nil
 	}
 	rec.Queue = e.place
 	if err := s.record(rec, file, stored); err != nil {
@@ -50,7 +63,7 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 		e.removed = true
 		e.mu.Unlock()
 		s.reg.remove(e)
-		return Torrent{}, false, fmt.Errorf("recording the torrent: %w", err)
+		return nil, fmt.Errorf("recording the torrent: %w", err)
 	}
 	e.mu.Lock()
 	e.fresh = false
@@ -63,7 +76,7 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 		s.log.Info("complete", "torrent", e.hash.String(), "name", rec.Name)
 	}
 	s.queue.touch(e)
-	return *v, false, nil
+	return v, nil
 }
 
 // record writes a new torrent to the resume database, in one transaction with
@@ -135,6 +148,9 @@ func (s *Session) merge(ctx context.Context, e *entry, m *metainfo.Metainfo, o A
 	if err := s.AddPeers(ctx, e.hash, o.Peers); err != nil {
 		return Torrent{}, true, err
 	}
+	if err := s.supply(e, m); err != nil {
+		return Torrent{}, true, err
+	}
 	return *e.view.Load(), true, nil
 }
 
@@ -189,6 +205,9 @@ func (s *Session) Verify(_ context.Context, h metainfo.Hash) error {
 	e, err := s.find(h)
 	if err != nil {
 		return err
+	}
+	if rec, _ := e.record(); rec.Magnet != "" {
+		return errNoMetadata
 	}
 	for range 3 {
 		e.mu.Lock()
@@ -397,6 +416,9 @@ func (s *Session) Subscribe(since uint64) (events <-chan Event, cancel func(), l
 
 // metainfo reads a torrent's metainfo back.
 func (s *Session) metainfo(e *entry) (*metainfo.Metainfo, error) {
+	if rec, _ := e.record(); rec.Magnet != "" {
+		return nil, errNoMetadata
+	}
 	raw, err := s.db.Metainfo(e.hash)
 	if err != nil {
 		return nil, err

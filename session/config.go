@@ -33,6 +33,9 @@ type Config struct {
 	RatioLimit float64       // stop seeding at uploaded/size; 0 means never
 	SeedTime   time.Duration // stop seeding after this long; 0 means never
 
+	DHT   DHT  // our DHT node; nil means none
+	NoPEX bool // peers are not told of each other, and what they tell is not taken (BEP 11)
+
 	// Finished pieces are synced and recorded when the first of them has waited
 	// for SyncEvery, or SyncBytes of one torrent wait: so much may be fetched
 	// again after a power loss. A slow disk is given less at a time.

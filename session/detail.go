@@ -23,9 +23,18 @@ const askTimeout = 5 * time.Second
 // look runs f in e's loop, if one is ready, and tells whether it did.
 func (s *Session) look(e *entry, f func(t *torrent)) bool {
 	t := e.running()
-	if t == nil || !t.ready.Load() {
-		return false
-	}
+	return t != nil && t.ready.Load() && s.inLoop(t, f)
+}
+
+// peek is look for what makes sense without metainfo too: the loop may still
+// wait for it.
+func (s *Session) peek(e *entry, f func(t *torrent)) bool {
+	t := e.running()
+	return t != nil && (t.ready.Load() || t.awaits.Load()) && s.inLoop(t, f)
+}
+
+// inLoop runs f in t's loop and tells whether it did.
+func (s *Session) inLoop(t *torrent, f func(t *torrent)) bool {
 	ctx, cancel := context.WithTimeout(s.ctx, askTimeout)
 	defer cancel()
 	return t.ask(ctx, f) == nil
@@ -42,6 +51,9 @@ func (s *Session) Files(h metainfo.Hash) ([]File, error) {
 		return out, nil
 	}
 	m, have, err := s.atRest(e)
+	if errors.Is(err, errNoMetadata) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +91,7 @@ func (s *Session) Peers(h metainfo.Hash) ([]Peer, error) {
 		return nil, err
 	}
 	out := []Peer{}
-	s.look(e, func(t *torrent) { out = t.peerViews() })
+	s.peek(e, func(t *torrent) { out = t.peerViews() })
 	return out, nil
 }
 
@@ -101,6 +113,9 @@ func (s *Session) Pieces(h metainfo.Hash) (have *piece.Bitfield, availability []
 		return have, availability, nil
 	}
 	_, have, err = s.atRest(e)
+	if errors.Is(err, errNoMetadata) {
+		return piece.NewBitfield(0), nil, nil
+	}
 	return have, nil, err
 }
 

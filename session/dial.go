@@ -18,6 +18,9 @@ const (
 
 // learn adds addresses to the torrent's book and dials at once.
 func (t *torrent) learn(addrs []netip.AddrPort, src Source) {
+	if t.private() && src.public() {
+		return
+	}
 	for _, a := range addrs {
 		t.book.Add(a, string(src), t.now)
 	}
@@ -49,6 +52,9 @@ func (t *torrent) advanceDials() {
 			return
 		}
 		t.peers.dialling++
+		if t.wait != nil {
+			t.wait.tried++
+		}
 		src := Source(t.book.Source(addr))
 		t.spawn(func() { t.dial(addr, src, release) })
 	}
@@ -96,7 +102,7 @@ func (t *torrent) connect(addr netip.AddrPort, release func()) (*joined, error) 
 	c := &conn{Conn: raw, release: release}
 	stop := context.AfterFunc(t.ctx, func() { c.Close() })
 	defer stop()
-	hs, err := t.s.shake(c, t.meta.Hash.Wire())
+	hs, err := t.s.shake(c, t.e)
 	if err != nil {
 		c.Close()
 		return nil, err
@@ -107,18 +113,18 @@ func (t *torrent) connect(addr netip.AddrPort, release func()) (*joined, error) 
 var errOtherTorrent = errors.New("the peer answered for another torrent")
 
 // shake sends our handshake and reads the peer's.
-func (s *Session) shake(c *conn, hash [20]byte) (peerwire.Handshake, error) {
+func (s *Session) shake(c *conn, e *entry) (peerwire.Handshake, error) {
 	if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return peerwire.Handshake{}, err
 	}
-	if _, err := c.Write(s.handshake(hash)); err != nil {
+	if _, err := c.Write(s.handshake(e)); err != nil {
 		return peerwire.Handshake{}, err
 	}
 	var hs peerwire.Handshake
 	if err := hs.ReadHead(c); err != nil {
 		return hs, err
 	}
-	if hs.InfoHash != hash {
+	if hs.InfoHash != e.hash.Wire() {
 		return hs, errOtherTorrent
 	}
 	if err := hs.ReadID(c); err != nil {
@@ -127,12 +133,15 @@ func (s *Session) shake(c *conn, hash [20]byte) (peerwire.Handshake, error) {
 	return hs, c.SetDeadline(time.Time{})
 }
 
-// handshake is what we say first: we speak the fast extension and the
-// extension protocol.
-func (s *Session) handshake(hash [20]byte) []byte {
-	h := peerwire.Handshake{InfoHash: hash, PeerID: s.peerID}
+// handshake is what we say first: we speak the fast extension, the extension
+// protocol and, unless the torrent is private, the DHT.
+func (s *Session) handshake(e *entry) []byte {
+	h := peerwire.Handshake{InfoHash: e.hash.Wire(), PeerID: s.peerID}
 	h.SetFast()
 	h.SetExtended()
+	if s.dhtPort() != 0 && !e.private() {
+		h.SetDHT()
+	}
 	return h.Append(nil)
 }
 
@@ -241,7 +250,7 @@ func (s *Session) answer(c *conn) (*joined, *entry, error) {
 		s.count("handshakes_unknown_torrent")
 		return nil, nil, errUnknownTorrent
 	}
-	if _, err := c.Write(s.handshake(hs.InfoHash)); err != nil {
+	if _, err := c.Write(s.handshake(e)); err != nil {
 		return nil, nil, err
 	}
 	if err := hs.ReadID(c); err != nil {

@@ -114,6 +114,9 @@ func (e *entry) idleView() *Torrent {
 	if old := e.view.Load(); old != nil {
 		v.PeersKnown, v.Swarm = old.PeersKnown, old.Swarm
 	}
+	if r.Magnet != "" {
+		v.Waiting = &Waiting{}
+	}
 	return v
 }
 
@@ -138,6 +141,13 @@ func optionsOf(r *resume.Record) Options {
 		Limits:     Limits{Up: r.LimitUp, Down: r.LimitDown},
 		RatioLimit: r.RatioLimit, SeedTime: r.SeedTime,
 	}
+}
+
+// private tells whether the torrent is known to be private (BEP 27).
+func (e *entry) private() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.rec.Private
 }
 
 // record is a copy of the resume record; suspect tells that it was damaged.

@@ -98,7 +98,7 @@ func TestFullDisk(t *testing.T) {
 	c := makeContent(t, 64<<10, map[string]int{"a": 3 << 20, "b": 3<<20 + 777})
 	seed := seedOf(t, c, nil)
 	const memory = 512 << 10
-	edit := func(cfg *Config) { cfg.Dir, cfg.Storage.Memory = dir, memory }
+	edit := func(cfg *Config) { cfg.Dir, cfg.Storage.Memory, cfg.NoPEX = dir, memory, true }
 	leech := open(t, edit)
 	add(t, leech, c, AddOptions{Peers: addrs(seed)})
 	v := await(t, leech, c, "the error", inError)

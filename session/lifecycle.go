@@ -24,7 +24,7 @@ func (e *entry) serves() bool {
 // may wait for a disk that hangs.
 func (e *entry) crowded() bool {
 	t := e.running()
-	return t != nil && !t.ready.Load() && t.in.len() > 16
+	return t != nil && !t.ready.Load() && !t.awaits.Load() && t.in.len() > 16
 }
 
 // wake returns e's loop, started if it does not run. It returns nil if none
@@ -170,6 +170,9 @@ func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
 func (s *Session) deleteFiles(e *entry) error {
 	rec, _ := e.record()
 	m, err := s.metainfo(e)
+	if errors.Is(err, errNoMetadata) {
+		return nil // nothing was written
+	}
 	if err != nil {
 		return err
 	}

@@ -190,8 +190,10 @@ func (t *torrent) begin(plan recovery) {
 	}
 	t.disk.recount(t.pick.Have())
 	t.e.tot.left.Store(t.disk.bytes.wanted - t.disk.bytes.haveWanted)
-	t.book = addrbook.New(addrbook.Config{}, t.rng)
-	t.peers.init()
+	if t.wait == nil {
+		t.book = addrbook.New(addrbook.Config{}, t.rng)
+		t.peers.init()
+	}
 	t.peers.room = t.s.store.Stats().Capacity * 3 / 4 // more is called tight
 	t.blame = newBlame()
 	t.choke.policy = choker.New(choker.Config{Slots: t.s.cfg.UploadSlotsPerTorrent}, t.rng)
@@ -201,7 +203,11 @@ func (t *torrent) begin(plan recovery) {
 	for _, ip := range t.s.bans.list() {
 		t.book.Ban(ip)
 	}
+	if t.wait != nil {
+		t.takeOver()
+	}
 	t.recallPeers()
+	defer t.replay()
 	if plan.check.Count() > 0 {
 		t.startCheck(plan.check)
 		return

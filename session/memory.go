@@ -28,7 +28,7 @@ func (t *torrent) rememberPeers() {
 	t.e.known = list
 	removed := t.e.removed
 	t.e.mu.Unlock()
-	if removed || t.pick.Missing() == 0 || len(list) == 0 {
+	if removed || t.pick != nil && t.pick.Missing() == 0 || len(list) == 0 {
 		return
 	}
 	var b []byte

@@ -13,7 +13,7 @@ import (
 var errProtocol = errors.New("protocol violation")
 
 // ourExtensions are the extension message ids we hand out (BEP 10).
-var ourExtensions = peerwire.ExtIDs{peerwire.ExtDontHave: 7}
+var ourExtensions = peerwire.ExtIDs{peerwire.ExtPEX: 1, peerwire.ExtMetadata: 2, peerwire.ExtDontHave: 7}
 
 const (
 	maxSetWork = 1 << 20 // pieces in bitfields after the first that a peer may make us look at in a second
@@ -24,6 +24,10 @@ const (
 // greet queues what a new peer is told first: what we have, and our
 // extension handshake.
 func (t *torrent) greet(p *peer) {
+	if t.wait != nil {
+		t.greetEarly(p)
+		return
+	}
 	have := t.pick.Have()
 	covered := t.cover(p)
 	switch {
@@ -38,13 +42,9 @@ func (t *torrent) greet(p *peer) {
 		p.wire.ctl = peerwire.AppendBitfield(p.wire.ctl, have.Bytes())
 	}
 	if p.extended() {
-		h := peerwire.ExtHandshake{
-			Version: t.s.clientName(), ReqQ: ourReqQ, Port: t.s.port(), YourIP: p.addr.Addr(),
-			UploadOnly: t.pick.Missing() == 0 && !covered, // who has nothing does not only upload
-			M:          ourExtensions,
-		}
-		p.wire.ctl = peerwire.AppendExtended(p.wire.ctl, 0, h.Append(nil))
+		t.introduce(p, covered)
 	}
+	t.tellPort(p)
 	if p.fast() && have.Count() > 0 && !covered {
 		for _, n := range peerwire.FastSet(p.addr.Addr(), t.meta.Hash.Wire(), t.geo.Pieces(), allowedSet) {
 			p.up.allowed[piece.Index(n)] = true
@@ -52,6 +52,32 @@ func (t *torrent) greet(p *peer) {
 		}
 	}
 	t.touch(p)
+}
+
+// greetEarly is greet while the metadata is missing: we have nothing.
+func (t *torrent) greetEarly(p *peer) {
+	if p.fast() {
+		p.wire.ctl = peerwire.AppendHaveNone(p.wire.ctl)
+	}
+	if p.extended() {
+		t.introduce(p, false)
+	}
+	t.tellPort(p)
+	t.touch(p)
+}
+
+// introduce queues our extension handshake (BEP 10). To a peer that is shown
+// pieces one by one we have nothing.
+func (t *torrent) introduce(p *peer, covered bool) {
+	h := peerwire.ExtHandshake{
+		Version: t.s.clientName(), ReqQ: ourReqQ, Port: t.s.port(), YourIP: p.addr.Addr(),
+		UploadOnly: t.wait == nil && t.pick.Missing() == 0 && !covered, MetadataSize: len(t.metadata()),
+		M: ourExtensions,
+	}
+	if t.private() || t.s.cfg.NoPEX {
+		h.M[peerwire.ExtPEX] = 0
+	}
+	p.wire.ctl = peerwire.AppendExtended(p.wire.ctl, 0, h.Append(nil))
 }
 
 // handleBatch applies what a reader gathered.
@@ -80,6 +106,9 @@ func (t *torrent) handleBatch(b *batch) {
 
 // handle applies one message. An error closes the connection.
 func (t *torrent) handle(p *peer, m *peerwire.Message) error {
+	if t.wait != nil {
+		return t.handleEarly(p, m)
+	}
 	switch m.ID {
 	case peerwire.KeepAlive:
 	case peerwire.Piece:
@@ -109,6 +138,8 @@ func (t *torrent) handle(p *peer, m *peerwire.Message) error {
 		t.onCancel(p, m)
 	case peerwire.Reject, peerwire.AllowedFast, peerwire.Suggest:
 		return t.onFast(p, m)
+	case peerwire.Port:
+		t.onPort(p, m)
 	case peerwire.Extended:
 		return t.onExtended(p, m)
 	}
@@ -186,20 +217,16 @@ func (t *torrent) onExtended(p *peer, m *peerwire.Message) error {
 		return fmt.Errorf("%w: extension message without the extension protocol", errProtocol)
 	}
 	if m.Ext == 0 {
-		if err := p.ext.Parse(m.Payload); err != nil {
-			return err
-		}
-		p.client = ""
-		p.up.uploadOnly = p.ext.UploadOnly
-		if p.ext.Port != 0 && !p.listen.IsValid() {
-			p.listen = netip.AddrPortFrom(p.addr.Addr(), p.ext.Port)
-			t.book.Connected(p.listen, t.now)
-		}
-		t.coverLate(p)
-		t.hungry(p)
-		return nil
+		return t.onExtHandshake(p, m.Payload)
 	}
-	if e, ok := ourExtensions.ByID(m.Ext); ok && e == peerwire.ExtDontHave {
+	e, ok := ourExtensions.ByID(m.Ext)
+	switch {
+	case !ok:
+	case e == peerwire.ExtMetadata:
+		return t.onMetadata(p, m.Payload)
+	case e == peerwire.ExtPEX:
+		return t.onPEX(p, m.Payload)
+	case e == peerwire.ExtDontHave && t.wait == nil:
 		n, err := peerwire.ParseDontHave(m.Payload)
 		if err != nil {
 			return err
@@ -210,6 +237,29 @@ func (t *torrent) onExtended(p *peer, m *peerwire.Message) error {
 			}
 			t.updateInterest(p)
 		}
+	}
+	return nil
+}
+
+// onExtHandshake takes what a peer says of itself.
+func (t *torrent) onExtHandshake(p *peer, payload []byte) error {
+	if err := p.ext.Parse(payload); err != nil {
+		return err
+	}
+	p.client = ""
+	p.up.uploadOnly = p.ext.UploadOnly
+	if p.ext.Port != 0 && !p.listen.IsValid() {
+		p.listen = netip.AddrPortFrom(p.addr.Addr(), p.ext.Port)
+		t.peers.news++
+		t.book.Connected(p.listen, t.now)
+	}
+	if t.wait == nil {
+		t.coverLate(p)
+		t.hungry(p)
+		return nil
+	}
+	if p.ext.M[peerwire.ExtMetadata] != 0 {
+		t.wait.fetch.Join(p.id, p.ext.MetadataSize)
 	}
 	return nil
 }

@@ -81,6 +81,13 @@ func (o *outbox) put(ctl []byte, runs []run) int {
 	return n
 }
 
+// waiting is how many control bytes the writer has not taken yet.
+func (o *outbox) waiting() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.ctl)
+}
+
 func (o *outbox) signal() {
 	select {
 	case o.wake <- struct{}{}:

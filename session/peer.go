@@ -23,7 +23,11 @@ type peer struct {
 	client   string
 	joined   time.Time
 
-	has *piece.Peer
+	has   *piece.Peer // nil while the metadata is missing
+	early *early      // what it said then
+	meta  peerMeta
+	pex   peerPEX
+	node  bool // it told us of its DHT node
 
 	down peerDown
 	up   peerUp

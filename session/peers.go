@@ -22,12 +22,14 @@ type peers struct {
 	nextID   uint32
 	dialling int
 	room     int // blocks of memory that requests should take
+	news     int // grows with every peer that comes, goes, or says where it listens
 	depth    int // of all pipelines in use, as of the last tick
 }
 
 func (ps *peers) count() int { return len(ps.all) }
 
 func (ps *peers) init() {
+	ps.news = 1
 	ps.byID = map[uint32]*peer{}
 	ps.byPeerID = map[[20]byte]*peer{}
 	ps.byPicker = map[*piece.Peer]*peer{}
@@ -54,6 +56,7 @@ var (
 	errStopping  = errors.New("torrent stopped")
 	errBanned    = errors.New("sent a wrong block")
 	errTimeout   = errors.New("silent for too long")
+	errPrivate   = errors.New("the torrent is private, and the peer did not come from its trackers")
 )
 
 // join admits a connection, or closes it.
@@ -82,7 +85,7 @@ func (t *torrent) join(j *joined) {
 	case old != nil && !t.replaces(old, j):
 		refuse(errDuplicate)
 		return
-	case old == nil && t.peers.count() >= t.s.cfg.MaxPeersPerTorrent && !t.makeRoom():
+	case old == nil && t.peers.count() >= t.s.cfg.MaxPeersPerTorrent && !t.makeRoom(j.addr):
 		refuse(errFull)
 		return
 	}
@@ -103,23 +106,38 @@ func (t *torrent) replaces(old *peer, j *joined) bool {
 }
 
 // makeRoom drops the least useful peer of a full torrent: one that has been
-// here for a while, gives nothing and takes nothing.
-func (t *torrent) makeRoom() bool {
+// here for a while, gives nothing and takes nothing. Of those that want
+// something, one may go whose rank is lower than the newcomer's (BEP 40), so
+// that who is early cannot keep a swarm to itself.
+func (t *torrent) makeRoom(newcomer netip.AddrPort) bool {
+	if t.wait != nil {
+		return t.makeRoomEarly()
+	}
+	var lowest *peer
+	rank := t.book.Rank(newcomer)
 	for _, p := range t.peers.all {
-		if t.now.Sub(p.joined) > 2*time.Minute && p.down.meter.rate == 0 && p.up.meter.rate == 0 &&
-			!p.up.interested && !p.down.interested {
+		if t.now.Sub(p.joined) <= 2*time.Minute || p.down.meter.rate > 0 || p.up.meter.rate > 0 {
+			continue
+		}
+		if !p.up.interested && !p.down.interested {
 			t.drop(p, errFull)
 			return true
 		}
+		if r := t.book.Rank(p.addr); r < rank {
+			lowest, rank = p, r
+		}
 	}
-	return false
+	if lowest != nil {
+		t.drop(lowest, errFull)
+	}
+	return lowest != nil
 }
 
 func (t *torrent) admit(j *joined) {
 	t.peers.nextID++
 	p := &peer{
 		id: t.peers.nextID, addr: j.addr, source: j.source, incoming: !j.dialed,
-		hs: j.hs, joined: t.now, has: t.pick.Join(),
+		hs: j.hs, joined: t.now,
 	}
 	if j.dialed {
 		p.listen = j.addr
@@ -134,12 +152,21 @@ func (t *torrent) admit(j *joined) {
 	p.wire.sentEvent.p = p
 	t.peers.all = append(t.peers.all, p)
 	t.peers.byID[p.id] = p
-	t.peers.byPicker[p.has] = p
 	t.peers.byPeerID[p.hs.PeerID] = p
+	t.peers.news++
 	if j.dialed {
 		t.book.Connected(j.addr, t.now)
 	}
-	t.flow.join(t, p)
+	if t.wait != nil {
+		p.early = &early{}
+		if !j.dialed {
+			t.wait.tried++
+		}
+	} else {
+		p.has = t.pick.Join()
+		t.peers.byPicker[p.has] = p
+		t.flow.join(t, p)
+	}
 	t.greet(p)
 	t.startWire(p)
 	t.log.Debug("peer connected", "peer", p.addr, "client", p.name(), "incoming", p.incoming)
@@ -153,13 +180,19 @@ func (t *torrent) drop(p *peer, why error) {
 	p.closed = true
 	p.wire.conn.Close()
 	p.wire.out.close()
-	t.forgetRequests(p)
-	t.pick.Leave(p.has)
-	if t.super.policy != nil {
-		t.super.policy.Leave(p.id)
+	switch {
+	case p.has != nil:
+		t.forgetRequests(p)
+		t.pick.Leave(p.has)
+		if t.super.policy != nil {
+			t.super.policy.Leave(p.id)
+		}
+		t.choke.left(t, p)
+		t.flow.leave(p)
+	case t.wait != nil:
+		t.wait.fetch.Leave(p.id)
 	}
-	t.choke.left(t, p)
-	t.flow.leave(p)
+	t.peers.news++
 	for i, q := range t.peers.all {
 		if q == p {
 			t.peers.all = append(t.peers.all[:i], t.peers.all[i+1:]...)
@@ -172,7 +205,9 @@ func (t *torrent) drop(p *peer, why error) {
 		delete(t.peers.byPeerID, p.hs.PeerID)
 	}
 	t.noteEnd(p, why)
-	t.feedAll()
+	if p.has != nil {
+		t.feedAll()
+	}
 }
 
 // noteEnd tells the address book and the counters how a connection ended.
@@ -218,8 +253,11 @@ func (t *torrent) flush() {
 	for k := 0; k < len(t.peers.touched); k++ {
 		p := t.peers.touched[k]
 		if !p.closed {
-			t.feed(p)
-			t.serve(p)
+			if p.has != nil {
+				t.feed(p)
+				t.serve(p)
+			}
+			t.serveMetadata(p)
 			t.send(p)
 		}
 		p.touched = false

@@ -239,6 +239,9 @@ func (p *places) claim(e *entry) place {
 			p.seeds++
 		}
 		return placeAnnounce
+	case e.rec.Magnet != "": // costs little, and may wait for very long
+		e.queued = false
+		return placeRun
 	case p.cfg.ActiveDownloads > 0 && p.downloads >= p.cfg.ActiveDownloads:
 		e.queued = true
 		return placeWait

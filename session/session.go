@@ -147,7 +147,9 @@ func (s *Session) rebuild(h metainfo.Hash) {
 	if err == nil {
 		var m *metainfo.Metainfo
 		if m, err = metainfo.Parse(raw); err == nil {
-			e := newEntry(s.newRecord(m, AddOptions{}))
+			rec := s.newRecord(m, AddOptions{})
+			rec.Hash = h
+			e := newEntry(rec)
 			e.suspect = true
 			s.reg.add(e)
 			return

@@ -50,6 +50,9 @@ func (t *torrent) publishNow() {
 
 // snapshot is the torrent as it is now.
 func (t *torrent) snapshot() *Torrent {
+	if t.wait != nil {
+		return t.waitingView()
+	}
 	rec, _ := t.e.record()
 	b := t.disk.bytes
 	v := &Torrent{
@@ -81,6 +84,24 @@ func (t *torrent) snapshot() *Torrent {
 	return v
 }
 
+// waitingView is snapshot while the metadata is missing.
+func (t *torrent) waitingView() *Torrent {
+	t.e.mu.Lock()
+	v := t.e.idleView()
+	t.e.mu.Unlock()
+	if v.State != StateError {
+		v.State = StateMetadata
+	}
+	if t.ctx.Err() != nil && v.Options.Stopped {
+		v.State = StateStopped
+	}
+	v.Peers, v.PeersKnown, v.Swarm = t.peers.count(), t.book.Len(), t.s.announcer.swarm(t.e)
+	t.wait.shown = t.waiting()
+	shown := t.wait.shown
+	v.Waiting = &shown
+	return v
+}
+
 // fileViews pictures the files of a torrent that runs.
 func (t *torrent) fileViews() []File { return fileViews(t.disk.layout, t.disk.prio, t.pick.Have()) }
 
@@ -106,9 +127,13 @@ func haveOf(l layout, i int, have *piece.Bitfield) int64 {
 func (t *torrent) peerViews() []Peer {
 	out := make([]Peer, 0, len(t.peers.all))
 	for _, p := range t.peers.all {
+		progress := 0.0
+		if p.has != nil {
+			progress = float64(p.has.Count()) / float64(t.geo.Pieces())
+		}
 		out = append(out, Peer{
 			Addr: p.addr, Client: p.name(), ID: p.hs.PeerID, Source: p.source, Incoming: p.incoming,
-			Progress:   float64(p.has.Count()) / float64(t.geo.Pieces()),
+			Progress:   progress,
 			Downloaded: p.down.meter.total, Uploaded: p.up.meter.total,
 			RateDown: p.down.meter.perSecond(), RateUp: p.up.meter.perSecond(),
 			Choking: p.up.choking, Choked: p.down.choked,

@@ -23,12 +23,14 @@ type torrent struct {
 	done chan struct{} // closed when run has returned and everything it started is gone
 	in   *inbox
 
-	ready atomic.Bool // the loop runs: calls are answered soon
-	wg    sync.WaitGroup
-	ctx   context.Context // of the goroutines the loop starts; ended by stop
+	ready  atomic.Bool // the loop runs: calls are answered soon
+	awaits atomic.Bool // it waits for the metadata: some calls are
+	wg     sync.WaitGroup
+	ctx    context.Context // of the goroutines the loop starts; ended by stop
 
 	now   time.Time // the one clock read of the batch
 	rng   *rand.Rand
+	wait  *collecting // while the metadata is missing; meta, geo, pick and disk are not set then
 	meta  *metainfo.Metainfo
 	geo   piece.Geometry
 	pick  *piece.Picker
@@ -75,7 +77,8 @@ func newTorrent(s *Session, e *entry) *torrent {
 // run is the torrent's loop, from loading its metainfo to its last sync.
 func (t *torrent) run() {
 	defer close(t.done)
-	if !t.load() {
+	if !t.collect() || !t.load() {
+		t.scatter()
 		t.retire()
 		return
 	}
@@ -140,6 +143,7 @@ func (t *torrent) tick() {
 		t.e.tot.seeding.Add(int64(d))
 	}
 	t.tickPeers()
+	t.tickPEX()
 	t.tickDisk()
 	t.flow.up.tick(t.now)
 	t.flow.down.tick(t.now)
@@ -175,6 +179,8 @@ func (t *torrent) idle() bool {
 // state is the torrent's state as users know it.
 func (t *torrent) state() State {
 	switch {
+	case t.wait != nil:
+		return StateMetadata
 	case t.disk.err != nil:
 		return StateError
 	case t.disk.check != nil:

@@ -15,6 +15,7 @@ const (
 	StateStopped     State = "stopped"     // by the user, or by a ratio or time limit
 	StateQueued      State = "queued"      // waits for a place among the active ones
 	StateChecking    State = "checking"    // existing data is being verified
+	StateMetadata    State = "metadata"    // added by a magnet link, what it holds is not known yet
 	StateDownloading State = "downloading" // wanted pieces are missing
 	StateSeeding     State = "seeding"     // every wanted piece is here
 	StateError       State = "error"       // see Torrent.Error; retried by itself where that can help
@@ -37,7 +38,8 @@ type Torrent struct {
 	Pieces      int
 	PieceLength int64
 	PiecesHave  int
-	Checked     float64 // 0 to 1 while StateChecking
+	Checked     float64  // 0 to 1 while StateChecking
+	Waiting     *Waiting // while the metadata is missing, whatever State is; sizes, files and pieces are unknown then
 
 	Uploaded, Downloaded int64 // payload bytes, all sessions
 	Corrupt              int64 // bytes of pieces that failed their hash
@@ -55,6 +57,16 @@ type Torrent struct {
 	Added     time.Time
 	Completed time.Time // zero until the download was complete once
 	Options   Options
+}
+
+// Waiting says how far the search for a torrent's metadata has come.
+type Waiting struct {
+	Nodes   int // DHT nodes asked
+	Tried   int // peers dialled, and those that came by themselves
+	Sources int // connected peers that have the metadata
+	Have    int // pieces of the metadata
+	Pieces  int // of how many; 0 while nobody has it
+	Size    int // bytes of the metadata, as peers claim
 }
 
 // SwarmCounts is what the trackers last said of the swarm; -1 is unknown.
@@ -105,9 +117,17 @@ type Source string
 const (
 	FromTracker  Source = "tracker"
 	FromIncoming Source = "incoming"
+	FromPEX      Source = "pex" // another peer told us (BEP 11)
+	FromDHT      Source = "dht"
+	FromLSD      Source = "lsd"    // the local network
+	FromMagnet   Source = "magnet" // the magnet link (x.pe)
 	FromUser     Source = "user"
 	FromResume   Source = "resume" // connected before the last restart
 )
+
+// public tells whether peers from this source are not for private torrents
+// (BEP 27).
+func (s Source) public() bool { return s == FromPEX || s == FromDHT || s == FromLSD }
 
 // Peer is a picture of one connected peer.
 type Peer struct {

@@ -41,7 +41,9 @@ func (t *torrent) startWire(p *peer) {
 		Credit:     &p.wire.credit,
 	})
 	t.spawn(func() { p.readLoop(t.ctx, t.in, r) })
-	w := writer{p: p, in: t.in, w: peerwire.NewWriter(raw), read: t.disk.files.Read, bufs: t.s.runBufs}
+	// The files may come after the peer. No run is handed to its writer before.
+	read := func(i piece.Index, begin uint32, dst []byte) error { return t.disk.files.Read(i, begin, dst) }
+	w := writer{p: p, in: t.in, w: peerwire.NewWriter(raw), read: read, bufs: t.s.runBufs}
 	t.spawn(func() { w.loop(t.ctx) })
 }
 
@@ -116,7 +118,7 @@ func (w *writer) loop(ctx context.Context) {
 			failed := err // a variable of its own, since it is moved to the heap
 			w.p.wire.sentEvent.failed.Store(&failed)
 		}
-		if err != nil || r.total > 0 {
+		if err != nil || r.total > 0 || len(ctl) >= peerwire.MetadataPiece {
 			w.report()
 		}
 		if err != nil {

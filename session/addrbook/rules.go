@@ -149,3 +149,17 @@ func (b *Book) Banned(ip netip.Addr) bool {
 
 // host is the form in which banned addresses are kept.
 func host(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }
+
+// Purge forgets the addresses that came from the sources for which gone
+// returns true. Those in use are kept; they are the caller's to close.
+func (b *Book) Purge(gone func(source string) bool) {
+	for _, e := range b.entries {
+		if e.state != dialing && e.state != connected && gone(e.source) {
+			b.forget(e)
+		}
+	}
+}
+
+// Rank is the priority of a peer's address (BEP 40): where connections are
+// short, those of the highest are kept.
+func (b *Book) Rank(addr netip.AddrPort) uint32 { return b.priority(normal(addr)) }

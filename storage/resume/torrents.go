@@ -34,20 +34,17 @@ func (d *DB) AddAsync(rec Record, metainfo []byte, done func(error)) {
 // replaces its record, durably. It gives ErrNotFound if there is no such
 // torrent.
 func (d *DB) Complete(rec Record, metainfo []byte) error {
-	o, err := updateOp(rec)
+	o, err := completeOp(rec, metainfo)
 	if err != nil {
 		return err
 	}
-	if len(metainfo) > maxMetainfo {
-		return fmt.Errorf("resume: metainfo of %d bytes, at most %d", len(metainfo), maxMetainfo)
-	}
-	key := torrentKey(rec.Hash)
-	return d.do(o.size+len(metainfo), func(b *buckets) (bool, error) {
-		if _, err := o.apply(b); err != nil {
-			return false, err
-		}
-		return true, b.metainfo.Put(key, seal(key, metainfoVersion, metainfo))
-	})
+	return d.wait(o)
+}
+
+// CompleteAsync is Complete without waiting; see AddAsync.
+func (d *DB) CompleteAsync(rec Record, metainfo []byte, done func(error)) {
+	o, err := completeOp(rec, metainfo)
+	d.async(o, err, done)
 }
 
 // Update replaces the record of a torrent, its counters included, durably.
@@ -145,6 +142,23 @@ func updateOp(rec Record) (*op, error) {
 			}
 		}
 		return changed, nil
+	}}, nil
+}
+
+func completeOp(rec Record, raw []byte) (*op, error) {
+	o, err := updateOp(rec)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxMetainfo {
+		return nil, fmt.Errorf("resume: metainfo of %d bytes, at most %d", len(raw), maxMetainfo)
+	}
+	key, update := torrentKey(rec.Hash), o.apply
+	return &op{size: o.size + len(raw), apply: func(b *buckets) (bool, error) {
+		if _, err := update(b); err != nil {
+			return false, err
+		}
+		return true, b.metainfo.Put(key, seal(key, metainfoVersion, raw))
 	}}, nil
 }
 

@@ -1,0 +1,136 @@
+package session
+
+import (
+	"fmt"
+
+	"btd/peerwire"
+	"btd/piece"
+)
+
+// early is what a peer said of pieces before we knew how many there are.
+type early struct {
+	set     *peerwire.Message // its last bitfield, have all or have none
+	haves   []uint32          // after that
+	allowed []uint32
+	wants   bool // it is interested in us
+}
+
+// Limits on what is kept of a peer until the metadata is here.
+const (
+	maxEarlyHaves   = 1 << 15
+	maxEarlyAllowed = 64
+)
+
+// handleEarly applies one message of a peer while the metadata is missing.
+func (t *torrent) handleEarly(p *peer, m *peerwire.Message) error {
+	e := p.early
+	switch m.ID {
+	case peerwire.Piece:
+		if m.Buf != nil {
+			t.s.store.Free(m.Buf)
+		}
+	case peerwire.Have:
+		if len(e.haves) == maxEarlyHaves {
+			return errNotReady // it is asked again later
+		}
+		e.haves = append(e.haves, m.Index)
+	case peerwire.Bitfield, peerwire.HaveAll, peerwire.HaveNone:
+		if len(m.Payload) > piece.MaxPieces/8 {
+			return fmt.Errorf("%w: bitfield of %d bytes", errProtocol, len(m.Payload))
+		}
+		set := *m
+		e.set, e.haves = &set, e.haves[:0]
+	case peerwire.Choke:
+		p.down.choked = true
+	case peerwire.Unchoke:
+		p.down.choked = false
+	case peerwire.Interested, peerwire.NotInterested:
+		e.wants = m.ID == peerwire.Interested
+	case peerwire.Request:
+		t.reject(p, piece.Block{Piece: piece.Index(m.Index), Begin: m.Begin, Length: m.Length})
+	case peerwire.AllowedFast:
+		if len(e.allowed) < maxEarlyAllowed {
+			e.allowed = append(e.allowed, m.Index)
+		}
+	case peerwire.Port:
+		t.onPort(p, m)
+	case peerwire.Extended:
+		return t.onExtended(p, m)
+	}
+	return nil
+}
+
+// makeRoomEarly drops the peer that is here longest without having the
+// metadata.
+func (t *torrent) makeRoomEarly() bool {
+	for _, p := range t.peers.all {
+		if t.now.Sub(p.joined) > handshakeTimeout && (p.ext.M[peerwire.ExtMetadata] == 0 || p.ext.MetadataSize == 0) {
+			t.drop(p, errFull)
+			return true
+		}
+	}
+	return false
+}
+
+// takeOver makes peers that were met before the metadata was here peers like
+// others. What they said is handled by replay.
+func (t *torrent) takeOver() {
+	for _, p := range t.peers.all {
+		p.has = t.pick.Join()
+		t.peers.byPicker[p.has] = p
+		p.down.lastBlock = t.now
+		t.flow.join(t, p)
+	}
+	t.wait = nil
+}
+
+// replay handles what peers said before the metadata was here, and tells them
+// that it is.
+func (t *torrent) replay() {
+	for k := len(t.peers.all) - 1; k >= 0; k-- {
+		p := t.peers.all[k]
+		e := p.early
+		if e == nil {
+			continue
+		}
+		p.early = nil
+		if t.disk.check != nil || t.disk.err != nil {
+			t.drop(p, errNotReady)
+			continue
+		}
+		if err := t.repeat(p, e); err != nil {
+			t.drop(p, err)
+			continue
+		}
+		if p.extended() {
+			t.introduce(p, false)
+		}
+		t.touch(p)
+	}
+}
+
+// repeat handles what p said.
+func (t *torrent) repeat(p *peer, e *early) error {
+	if e.set != nil {
+		if err := t.onBitfield(p, e.set); err != nil {
+			return err
+		}
+	}
+	for _, n := range e.haves {
+		if err := t.onHave(p, n); err != nil {
+			return err
+		}
+	}
+	for _, n := range e.allowed {
+		if err := t.onFast(p, &peerwire.Message{ID: peerwire.AllowedFast, Index: n}); err != nil {
+			return fmt.Errorf("allowed fast: %w", err)
+		}
+	}
+	if e.wants {
+		t.onInterested(p)
+	}
+	if !p.down.choked {
+		t.hungry(p)
+	}
+	return nil
+}

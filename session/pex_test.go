@@ -1,0 +1,283 @@
+package session
+
+import (
+	"bytes"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"btd/metainfo"
+	"btd/peerwire"
+)
+
+// makePrivate sets the private flag of c, which gets another info-hash.
+func makePrivate(t *testing.T, c content) content {
+	t.Helper()
+	if c.meta.Private {
+		return c
+	}
+	raw := bytes.TrimSuffix(c.meta.Raw, []byte("e"))
+	raw = append(raw, "7:privatei1ee"...)
+	info, err := metainfo.ParseInfo(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.file = (&metainfo.Metainfo{Info: *info, Raw: raw, Trackers: c.meta.Trackers}).Bytes()
+	if c.meta, err = metainfo.Parse(c.file); err != nil || !c.meta.Private {
+		t.Fatalf("private %v, %v", c.meta.Private, err)
+	}
+	return c
+}
+
+// TestPeersAreHeardOf has a leecher that knows another, which knows the seed.
+func TestPeersAreHeardOf(t *testing.T) {
+	t.Parallel()
+	for _, private := range []bool{false, true} {
+		c := makeContent(t, 64<<10, map[string]int{"": 8 << 20})
+		if private {
+			c = makePrivate(t, c)
+		}
+		seed := seedOf(t, c, func(cfg *Config) { cfg.Limits.Up = 256 << 10 })
+		between := open(t, nil)
+		add(t, between, c, AddOptions{Peers: addrs(seed)})
+		await(t, between, c, "a connection", func(v Torrent) bool { return v.Peers == 1 })
+		last := open(t, nil)
+		add(t, last, c, AddOptions{Peers: addrs(between)})
+		await(t, last, c, "a connection", func(v Torrent) bool { return v.Peers >= 1 })
+		if private {
+			// Long after the first message would have come.
+			dead := time.Now().Add(5 * time.Second)
+			for time.Now().Before(dead) {
+				if v := await(t, last, c, "a picture", func(Torrent) bool { return true }); v.PeersKnown > 1 {
+					t.Fatalf("a private torrent heard of peers: %+v", v)
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+			continue
+		}
+		await(t, last, c, "the seed", func(v Torrent) bool { return v.Seeds == 1 })
+		peers, err := last.Peers(c.meta.Hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range peers {
+			if (p.Addr == seed.Addr()) != (p.Source == FromPEX) {
+				t.Errorf("%v is known from %q", p.Addr, p.Source)
+			}
+		}
+	}
+}
+
+// dialExt is dialRaw for a peer that speaks extensions, and returns our
+// extension handshake.
+func dialExt(t *testing.T, s *Session, c content, id string, mine peerwire.ExtHandshake) (*rawPeer, peerwire.ExtHandshake) {
+	t.Helper()
+	r := dialRaw(t, s, c, id, rawReserved{fast: true, extended: true})
+	r.send(peerwire.AppendExtended(peerwire.AppendHaveNone(nil), 0, mine.Append(nil)))
+	var h peerwire.ExtHandshake
+	if err := h.Parse(r.until(peerwire.Extended).Payload); err != nil {
+		t.Fatal(err)
+	}
+	return r, h
+}
+
+func TestHostilePEX(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
+	s := seedOf(t, c, nil)
+	r, h := dialExt(t, s, c, "hostile", peerwire.ExtHandshake{M: peerwire.ExtIDs{peerwire.ExtPEX: 1}})
+	var m peerwire.PEX
+	for n := range 200 {
+		m.Added = append(m.Added, peerwire.PEXPeer{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1, 0, byte(n + 1)}), 9)})
+	}
+	r.send(peerwire.AppendExtended(nil, h.M[peerwire.ExtPEX], m.Append(nil)))
+	await(t, s, c, "50 of 200 addresses", func(v Torrent) bool { return v.PeersKnown == 50 })
+	for range 40 {
+		r.send(peerwire.AppendExtended(nil, h.M[peerwire.ExtPEX], (&peerwire.PEX{}).Append(nil)))
+	}
+	r.untilClosed()
+	awaitCounter(t, s, "pex_too_often", 20)
+	bad, h := dialExt(t, s, c, "broken!", peerwire.ExtHandshake{})
+	bad.send(peerwire.AppendExtended(nil, h.M[peerwire.ExtPEX], []byte("d5:added5:12345e")))
+	bad.untilClosed()
+}
+
+func TestPrivateTorrentsHaveNoPEX(t *testing.T) {
+	t.Parallel()
+	c := makePrivate(t, makeContent(t, 64<<10, map[string]int{"": 1 << 20}))
+	s := seedOf(t, c, nil)
+	r, h := dialExt(t, s, c, "private", peerwire.ExtHandshake{M: peerwire.ExtIDs{peerwire.ExtPEX: 1}})
+	if h.M[peerwire.ExtPEX] != 0 || h.M[peerwire.ExtMetadata] == 0 || h.MetadataSize != len(c.meta.Raw) {
+		t.Errorf("extension handshake %+v", h)
+	}
+	m := peerwire.PEX{Added: []peerwire.PEXPeer{{Addr: netip.MustParseAddrPort("127.0.0.9:9")}}}
+	r.send(peerwire.AppendExtended(nil, ourExtensions[peerwire.ExtPEX], m.Append(nil)))
+	r.unchoked() // whatever came before was handled
+	if v, _ := s.Torrent(c.meta.Hash); v.PeersKnown != 0 {
+		t.Errorf("%d addresses are known", v.PeersKnown)
+	}
+}
+
+// TestMagnetOfAPrivateTorrent hears of a peer before it knows better.
+func TestMagnetOfAPrivateTorrent(t *testing.T) {
+	t.Parallel()
+	c := makePrivate(t, manyFiles(t))
+	hold := make(chan struct{})
+	var once sync.Once
+	f := serveMeta(t, "127.0.0.1", c.meta.Hash.Wire(), c.meta.Raw, func(conn net.Conn, ext byte, m *peerwire.Metadata) {
+		once.Do(func() {
+			pex := peerwire.PEX{Added: []peerwire.PEXPeer{{Addr: netip.MustParseAddrPort("127.0.0.9:9")}, {Addr: netip.MustParseAddrPort("127.0.0.1:1")}}}
+			_, _ = conn.Write(peerwire.AppendExtended(nil, ourExtensions[peerwire.ExtPEX], pex.Append(nil)))
+		})
+		<-hold
+		sendMeta(conn, ext, m)
+	})
+	s := open(t, nil)
+	addMagnet(t, s, c.link(), AddOptions{Peers: []netip.AddrPort{f.addr}})
+	await(t, s, c, "what was heard of", func(v Torrent) bool { return v.PeersKnown == 3 })
+	close(hold)
+	v := await(t, s, c, "the metadata", func(v Torrent) bool { return v.State == StateDownloading })
+	if !v.Private || v.PeersKnown != 1 {
+		t.Errorf("private %v, %d peers known", v.Private, v.PeersKnown)
+	}
+}
+
+func TestMetadataIsServed(t *testing.T) {
+	t.Parallel()
+	c := manyFiles(t)
+	s := seedOf(t, c, nil)
+	pieces := peerwire.MetadataPieces(len(c.meta.Raw))
+	r := func() *rawPeer {
+		// dialRaw reads the one file of its torrent, which this has not.
+		single := c
+		single.dir = t.TempDir()
+		if err := os.WriteFile(filepath.Join(single.dir, "content"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r, h := dialExt(t, s, single, "curious", peerwire.ExtHandshake{M: peerwire.ExtIDs{peerwire.ExtMetadata: 9}})
+		if h.MetadataSize != len(c.meta.Raw) || h.M[peerwire.ExtMetadata] == 0 {
+			t.Fatalf("extension handshake %+v", h)
+		}
+		return r
+	}()
+	ask := func(n int) {
+		m := peerwire.Metadata{Type: peerwire.MetadataRequest, Piece: n}
+		r.send(peerwire.AppendExtended(nil, ourExtensions[peerwire.ExtMetadata], m.Append(nil)))
+	}
+	answer := func() (m peerwire.Metadata) {
+		for {
+			msg := r.until(peerwire.Extended)
+			if msg.Ext != 9 {
+				continue
+			}
+			if err := m.Parse(msg.Payload); err != nil {
+				t.Fatal(err)
+			}
+			return m
+		}
+	}
+	var got []byte
+	for n := range pieces {
+		ask(n)
+		m := answer()
+		if m.Type != peerwire.MetadataData || m.Piece != n || m.Total != len(c.meta.Raw) {
+			t.Fatalf("piece %d: type %d, piece %d of %d bytes", n, m.Type, m.Piece, m.Total)
+		}
+		got = append(got, m.Data...)
+	}
+	if !bytes.Equal(got, c.meta.Raw) {
+		t.Error("what was served is not the info dictionary")
+	}
+	ask(pieces)
+	if m := answer(); m.Type != peerwire.MetadataReject || m.Piece != pieces {
+		t.Errorf("of a piece that is none: %+v", m)
+	}
+	// All at once, again and again: in the end it is enough.
+	for range 5 {
+		for n := range pieces {
+			ask(n)
+		}
+	}
+	served := pieces
+	for range 5 * pieces {
+		if m := answer(); m.Type == peerwire.MetadataData {
+			served++
+		}
+	}
+	if served != maxMetaTimes*pieces {
+		t.Errorf("%d pieces were served, want %d", served, maxMetaTimes*pieces)
+	}
+}
+
+// fakeDHT writes down what it is told.
+type fakeDHT struct {
+	mu    sync.Mutex
+	nodes []netip.AddrPort
+}
+
+func (f *fakeDHT) Port() uint16 { return 4321 }
+
+func (f *fakeDHT) AddNode(a netip.AddrPort) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.nodes = append(f.nodes, a)
+}
+
+func (f *fakeDHT) told() []netip.AddrPort {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.nodes
+}
+
+func TestNodesAreExchanged(t *testing.T) {
+	t.Parallel()
+	for _, private := range []bool{false, true} {
+		c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
+		if private {
+			c = makePrivate(t, c)
+		}
+		dht := &fakeDHT{}
+		s := seedOf(t, c, func(cfg *Config) { cfg.DHT = dht })
+		conn, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		h := peerwire.Handshake{InfoHash: c.meta.Hash.Wire(), PeerID: [20]byte{7}}
+		h.SetDHT()
+		h.SetFast()
+		r := &rawPeer{Conn: conn, t: t}
+		r.send(h.Append(nil))
+		r.deadline(10 * time.Second)
+		theirs, err := peerwire.ReadHandshake(conn)
+		if err != nil || theirs.DHT() == private {
+			t.Fatalf("private %v: handshake %+v, %v", private, theirs, err)
+		}
+		r.send(peerwire.AppendPort(peerwire.AppendPort(peerwire.AppendPort(peerwire.AppendHaveNone(nil), 0), 1234), 1235))
+		r.send(peerwire.AppendInterested(nil))
+		var port []uint32
+		for {
+			m, err := r.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.ID == peerwire.Port {
+				port = append(port, m.Index)
+			}
+			if m.ID == peerwire.Unchoke {
+				break
+			}
+		}
+		told := dht.told()
+		if private && (len(port) > 0 || len(told) > 0) {
+			t.Errorf("a private torrent: ports %v were sent, nodes %v taken", port, told)
+		}
+		if !private && (len(port) != 1 || port[0] != 4321 || len(told) != 1 || told[0] != netip.MustParseAddrPort("127.0.0.1:1234")) {
+			t.Errorf("ports %v were sent, nodes %v taken", port, told)
+		}
+	}
+}
