@@ -44,7 +44,13 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	t, existed, err := s.cfg.Engine.Add(r.Context(), req.Torrent, o)
+	var t session.Torrent
+	var existed bool
+	if req.Magnet != "" {
+		t, existed, err = s.cfg.Engine.AddMagnet(r.Context(), req.Magnet, o)
+	} else {
+		t, existed, err = s.cfg.Engine.Add(r.Context(), req.Torrent, o)
+	}
 	if err != nil {
 		return err
 	}
@@ -63,12 +69,7 @@ func addOptions(req client.AddRequest) (session.AddOptions, error) {
 	switch {
 	case req.Magnet != "" && len(req.Torrent) > 0:
 		return o, invalid("both %q and %q are given", "torrent", "magnet")
-	case req.Magnet != "":
-		if !strings.HasPrefix(strings.ToLower(req.Magnet), "magnet:?") {
-			return o, invalid("field %q is not a magnet link, which begins with magnet:?", "magnet")
-		}
-		return o, fail(client.CodeNotSupported, "magnet links are not supported by this version: add the .torrent file")
-	case len(req.Torrent) == 0:
+	case req.Magnet == "" && len(req.Torrent) == 0:
 		return o, invalid("there is no .torrent file in the request")
 	case len(req.Torrent) > maxTorrent:
 		return o, fail(client.CodeTooLarge, "the .torrent file has %d bytes, at most %d are possible", len(req.Torrent), maxTorrent)

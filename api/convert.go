@@ -11,7 +11,10 @@ import (
 
 func fromTorrent(t *session.Torrent) client.Torrent {
 	progress := 1.0
-	if t.Wanted > 0 {
+	switch {
+	case t.Waiting != nil:
+		progress = 0
+	case t.Wanted > 0:
 		progress = float64(t.HaveWanted) / float64(t.Wanted)
 	}
 	return client.Torrent{
@@ -22,7 +25,8 @@ func fromTorrent(t *session.Torrent) client.Torrent {
 		Uploaded: t.Uploaded, Downloaded: t.Downloaded, Corrupt: t.Corrupt,
 		RateUp: t.RateUp, RateDown: t.RateDown,
 		SecondsActive: t.SecondsActive, SecondsSeeding: t.SecondsSeeding,
-		Peers: t.Peers, Seeds: t.Seeds, PeersKnown: t.PeersKnown, Swarm: fromSwarm(t.Swarm),
+		Metadata: fromWaiting(t.Waiting),
+		Peers:    t.Peers, Seeds: t.Seeds, PeersKnown: t.PeersKnown, Swarm: fromSwarm(t.Swarm),
 		Added: moment(t.Added), Completed: moment(t.Completed),
 		Options: client.Options{
 			Stopped: t.Options.Stopped, Sequential: t.Options.Sequential,
@@ -31,6 +35,13 @@ func fromTorrent(t *session.Torrent) client.Torrent {
 			SeedTimeSeconds: signedSeconds(t.Options.SeedTime),
 		},
 	}
+}
+
+func fromWaiting(w *session.Waiting) *client.Metadata {
+	if w == nil {
+		return nil
+	}
+	return &client.Metadata{Nodes: w.Nodes, Tried: w.Tried, Sources: w.Sources, Have: w.Have, Pieces: w.Pieces, Size: w.Size}
 }
 
 func fromSwarm(c session.SwarmCounts) client.Swarm {

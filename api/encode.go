@@ -67,6 +67,15 @@ func appendTorrent(b []byte, t *client.Torrent) []byte {
 	b = strconv.AppendInt(append(b, `,"seconds_active":`...), t.SecondsActive, 10)
 	b = strconv.AppendInt(append(b, `,"seconds_seeding":`...), t.SecondsSeeding, 10)
 
+	if m := t.Metadata; m != nil {
+		b = strconv.AppendInt(append(b, `,"metadata":{"nodes":`...), int64(m.Nodes), 10)
+		b = strconv.AppendInt(append(b, `,"tried":`...), int64(m.Tried), 10)
+		b = strconv.AppendInt(append(b, `,"sources":`...), int64(m.Sources), 10)
+		b = strconv.AppendInt(append(b, `,"have":`...), int64(m.Have), 10)
+		b = strconv.AppendInt(append(b, `,"pieces":`...), int64(m.Pieces), 10)
+		b = append(strconv.AppendInt(append(b, `,"size":`...), int64(m.Size), 10), '}')
+	}
+
 	b = strconv.AppendInt(append(b, `,"peers":`...), int64(t.Peers), 10)
 	b = strconv.AppendInt(append(b, `,"seeds":`...), int64(t.Seeds), 10)
 	b = strconv.AppendInt(append(b, `,"peers_known":`...), int64(t.PeersKnown), 10)

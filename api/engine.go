@@ -15,6 +15,8 @@ import (
 type Engine interface {
 	// Add adds a torrent, or merges the trackers into the one that is there.
 	Add(ctx context.Context, torrentFile []byte, o session.AddOptions) (t session.Torrent, existed bool, err error)
+	// AddMagnet is Add for a magnet link.
+	AddMagnet(ctx context.Context, link string, o session.AddOptions) (t session.Torrent, existed bool, err error)
 	// Torrents is all of them in queue order.
 	Torrents() []session.Torrent
 	Torrent(h metainfo.Hash) (session.Torrent, error)

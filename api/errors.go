@@ -77,7 +77,8 @@ func asError(err error) *client.Error {
 
 // reason leaves out what the code says already.
 func reason(err error) string {
-	return strings.TrimPrefix(err.Error(), session.ErrInvalid.Error()+": ")
+	text := strings.TrimPrefix(err.Error(), session.ErrInvalid.Error()+": ")
+	return strings.Replace(text, metainfo.ErrMagnet.Error()+": "+metainfo.ErrUnsupported.Error(), metainfo.ErrMagnet.Error(), 1)
 }
 
 func writeError(w http.ResponseWriter, e *client.Error) {

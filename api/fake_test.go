@@ -87,6 +87,15 @@ func (f *fake) Add(_ context.Context, file []byte, o session.AddOptions) (sessio
 	return torrentOf(77), string(file) == "again", err
 }
 
+func (f *fake) AddMagnet(_ context.Context, link string, o session.AddOptions) (session.Torrent, bool, error) {
+	if _, err := metainfo.ParseMagnet(link); err != nil {
+		return session.Torrent{}, false, fmt.Errorf("%w: %w", session.ErrInvalid, err)
+	}
+	v := torrentOf(78)
+	v.State, v.Waiting = session.StateMetadata, &session.Waiting{Tried: 3, Sources: 1, Have: 2, Pieces: 5, Size: 70000}
+	return v, false, f.note("magnet %s %+v", link, o)
+}
+
 func (f *fake) Torrents() []session.Torrent {
 	f.mu.Lock()
 	defer f.mu.Unlock()

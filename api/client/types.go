@@ -7,6 +7,7 @@ const (
 	StateStopped     = "stopped"     // by the user, or by a ratio or time limit
 	StateQueued      = "queued"      // waits for a place among the active ones
 	StateChecking    = "checking"    // existing data is being verified
+	StateMetadata    = "metadata"    // added by a magnet link, what it holds is not known yet
 	StateDownloading = "downloading" // wanted pieces are missing
 	StateSeeding     = "seeding"     // every wanted piece is here
 	StateError       = "error"       // Torrent.Error says why
@@ -41,6 +42,8 @@ type Torrent struct {
 	SecondsActive  int64 `json:"seconds_active"`
 	SecondsSeeding int64 `json:"seconds_seeding"`
 
+	Metadata *Metadata `json:"metadata,omitempty"` // there while it is missing: sizes, files and pieces are not known then
+
 	Peers      int   `json:"peers"`       // connected
 	Seeds      int   `json:"seeds"`       // connected and complete
 	PeersKnown int   `json:"peers_known"` // addresses
@@ -49,6 +52,16 @@ type Torrent struct {
 	Added     time.Time `json:"added"`
 	Completed time.Time `json:"completed,omitzero"` // absent until the download was complete once
 	Options   Options   `json:"options"`
+}
+
+// Metadata says how far the search for a torrent's metadata has come.
+type Metadata struct {
+	Nodes   int `json:"nodes"`   // DHT nodes asked
+	Tried   int `json:"tried"`   // peers dialled, and those that came by themselves
+	Sources int `json:"sources"` // connected peers that have it
+	Have    int `json:"have"`    // pieces that are here
+	Pieces  int `json:"pieces"`  // of how many; 0 while nobody has it
+	Size    int `json:"size"`    // bytes, as peers claim
 }
 
 // Swarm is what the trackers last said; -1 is unknown.
@@ -105,7 +118,7 @@ type AddRequest struct {
 }
 
 // AddResponse is the torrent that was added, or that was there already: then
-// its trackers have been merged with those of the file.
+// its trackers have been merged with those of the file or link.
 type AddResponse struct {
 	Torrent Torrent `json:"torrent"`
 	Existed bool    `json:"existed"`
@@ -145,7 +158,7 @@ type Peer struct {
 	Addr     string `json:"addr"`    // IP:port
 	Client   string `json:"client"`  // as the peer names itself, unchecked
 	PeerID   string `json:"peer_id"` // 20 bytes in hex
-	Source   string `json:"source"`  // "tracker", "incoming", "user" or "resume"
+	Source   string `json:"source"`  // "tracker", "dht", "pex", "lsd", "incoming", "magnet", "user" or "resume"
 	Incoming bool   `json:"incoming"`
 
 	Progress         float64 `json:"progress"`   // 0 to 1

@@ -27,18 +27,22 @@ type addFlags struct {
 
 func (a *app) addCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "add FILE...",
-		Short: "add .torrent files",
-		Long: `Add .torrent files (- is stdin) and print the id of each torrent. Data that is
-in the directory already is checked and used. A torrent that is there already
-gets the trackers of the file.
+		Use:   "add FILE|MAGNET...",
+		Short: "add .torrent files and magnet links",
+		Long: `Add .torrent files (- is stdin) and magnet links, and print the id of each
+torrent. Data that is in the directory already is checked and used. A torrent
+that is there already gets the trackers of the file or link.
+
+What the torrent of a magnet link holds is fetched from peers first: btctl ls
+and btctl show say how far that is.
 
 --only takes indexes, ranges (2-5) and patterns ('*.mkv') as btctl priority
-does, with commas between or repeated.
+does, with commas between or repeated; with a magnet link no patterns, since
+its names are not known yet.
 
 With --wait the command ends when everything wanted is here: 0, with an error
 of a torrent: 1, or with --timeout: 7. The torrents stay in every case.`,
-		Example: "  btctl add debian.torrent --dir /srv/iso --wait\n  btctl add show.torrent --only '*.mkv' --sequential",
+		Example: "  btctl add 'magnet:?xt=urn:btih:...'\n  btctl add debian.torrent --dir /srv/iso --wait\n  btctl add show.torrent --only '*.mkv' --sequential",
 		Args:    cobra.MinimumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"torrent"}, cobra.ShellCompDirectiveFilterFileExt
@@ -94,9 +98,12 @@ func (a *app) add(ctx context.Context, files []string, f addFlags) error {
 
 func (a *app) reportAdded(resp client.AddResponse) error {
 	t := resp.Torrent
-	if resp.Existed {
-		a.say("%s was there already: it has the trackers of the file now, and is %s", t.Name, t.State)
-	} else {
+	switch {
+	case resp.Existed:
+		a.say("%s was there already: it has the trackers of the file or link now, and is %s", t.Name, t.State)
+	case t.Metadata != nil:
+		a.say("added %s to %s: what it holds is asked of peers", t.Name, t.Dir)
+	default:
 		a.say("added %s (%s) to %s", t.Name, bytesText(t.Wanted), t.Dir)
 	}
 	if a.json {
@@ -119,7 +126,9 @@ func (a *app) addRequest(name string, f addFlags) (client.AddRequest, error) {
 	}
 	if strings.HasPrefix(strings.ToLower(name), "magnet:") {
 		req.Magnet = name
-		return req, nil
+		var err error
+		req.Only, err = indexesOf(f.only)
+		return req, err
 	}
 	var err error
 	if req.Torrent, err = a.readTorrent(name); err != nil {
@@ -192,5 +201,5 @@ func (a *app) wait(ctx context.Context, ids []string) error {
 
 // isComplete tells whether everything wanted is here and checked.
 func isComplete(t client.Torrent) bool {
-	return t.State != client.StateChecking && t.HaveWanted >= t.Wanted
+	return t.Metadata == nil && t.State != client.StateChecking && t.HaveWanted >= t.Wanted
 }

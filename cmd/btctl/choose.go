@@ -53,6 +53,31 @@ func chooseFiles(files []named, single bool, words []string) ([]int, error) {
 	return out, nil
 }
 
+// maxIndex bounds the files of a torrent whose number is not known.
+const maxIndex = 1 << 20
+
+// indexesOf is what the words name of files that are not known yet: indexes
+// and ranges of them.
+func indexesOf(words []string) ([]int, error) {
+	var out []int
+	for _, word := range words {
+		from, to, ok := indexRange(word)
+		switch {
+		case !ok:
+			return nil, usagef("%q: the names of a magnet link's files are not known yet: give indexes (0, 2-5), or choose with btctl priority later", word)
+		case to < from:
+			return nil, usagef("range %d-%d runs backwards", from, to)
+		case to >= maxIndex:
+			return nil, usagef("index %d is above %d", to, maxIndex-1)
+		}
+		for i := from; i <= to; i++ {
+			out = append(out, i)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
 // indexRange reads 3 and 2-5.
 func indexRange(word string) (from, to int, ok bool) {
 	a, b, isRange := strings.Cut(word, "-")

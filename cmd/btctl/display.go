@@ -151,20 +151,29 @@ func (d *display) bar(t client.Torrent) {
 	}
 	b.now.Store(&t)
 	done := t.Progress
-	if t.State == client.StateChecking {
+	switch {
+	case t.State == client.StateChecking:
 		done = t.Checked
+	case t.Metadata != nil:
+		done = metadataShare(*t.Metadata)
 	}
 	b.bar.SetCurrent(int64(done * barSteps))
 }
 
 // barText is what stands behind a bar.
 func barText(t client.Torrent) string {
+	if t.Metadata != nil {
+		return waitingText(*t.Metadata)
+	}
 	return fmt.Sprintf("%6s  ↓ %-12s ↑ %-12s %3d peers  %s",
 		doneText(t), rateText(t.RateDown), rateText(t.RateUp), t.Peers, etaText(t))
 }
 
 // lineText is one line for a log.
 func lineText(t client.Torrent) string {
+	if t.Metadata != nil {
+		return clean(t.Name) + ": " + clean(t.State) + ", " + waitingText(*t.Metadata)
+	}
 	words := []string{
 		clean(t.Name) + ":", clean(t.State), doneText(t), "of", bytesText(t.Wanted) + ",",
 		"down", rateText(t.RateDown) + ",", "up", rateText(t.RateUp) + ",", plural(t.Peers, "peer"),

@@ -63,10 +63,30 @@ func percent(f float64) string {
 
 // doneText is how much of a torrent is here, or how much was checked.
 func doneText(t client.Torrent) string {
-	if t.State == client.StateChecking {
+	switch {
+	case t.State == client.StateChecking:
 		return percent(t.Checked)
+	case t.Metadata != nil:
+		return nothing
 	}
 	return percent(t.Progress)
+}
+
+// waitingText says what a magnet link waits for.
+func waitingText(m client.Metadata) string {
+	text := fmt.Sprintf("%s asked, %s tried, ", plural(m.Nodes, "node"), plural(m.Tried, "peer"))
+	if m.Pieces == 0 {
+		return text + "none has the metadata yet"
+	}
+	return text + "metadata " + percent(metadataShare(m))
+}
+
+// metadataShare is the part of the metadata that is here, 0 to 1.
+func metadataShare(m client.Metadata) float64 {
+	if m.Pieces <= 0 {
+		return 0
+	}
+	return float64(m.Have) / float64(m.Pieces)
 }
 
 func ratioText(t client.Torrent) string {

@@ -51,7 +51,14 @@ func listTable(list []client.Torrent) *table {
 		if x.State == client.StateError && x.Error != "" {
 			name += "  (" + clean(x.Error) + ")"
 		}
-		t.row(short[i], clean(x.State), doneText(x), bytesText(x.Wanted), rateText(x.RateDown), rateText(x.RateUp),
+		if x.State == client.StateMetadata && x.Metadata != nil {
+			name += "  (" + waitingText(*x.Metadata) + ")"
+		}
+		size := bytesText(x.Wanted)
+		if x.Metadata != nil {
+			size = nothing
+		}
+		t.row(short[i], clean(x.State), doneText(x), size, rateText(x.RateDown), rateText(x.RateUp),
 			etaText(x), fmt.Sprint(x.Peers), ratioText(x), name)
 	}
 	return t
@@ -104,8 +111,12 @@ func details(t client.Torrent) string {
 		line("Problem", "%s", clean(t.Error))
 	}
 	line("Directory", "%s", clean(t.Dir))
-	line("Done", "%s, %s of %s wanted", doneText(t), bytesText(t.HaveWanted), bytesText(t.Wanted))
-	line("Size", "%s in %d pieces of %s, %d here", bytesText(t.Size), t.Pieces, bytesText(t.PieceLength), t.PiecesHave)
+	if t.Metadata != nil {
+		line("Waiting for", "%s", waitingText(*t.Metadata))
+	} else {
+		line("Done", "%s, %s of %s wanted", doneText(t), bytesText(t.HaveWanted), bytesText(t.Wanted))
+		line("Size", "%s in %d pieces of %s, %d here", bytesText(t.Size), t.Pieces, bytesText(t.PieceLength), t.PiecesHave)
+	}
 	line("Downloaded", "%s, now %s", bytesText(t.Downloaded), rateText(t.RateDown))
 	line("Uploaded", "%s, now %s, ratio %s", bytesText(t.Uploaded), rateText(t.RateUp), ratioText(t))
 	if t.Corrupt > 0 {

@@ -63,7 +63,7 @@ func (a *app) watch(ctx context.Context, only []string, until bool, interval tim
 // isBusy picks what is worth a line when no target is named.
 func isBusy(t client.Torrent) bool {
 	switch t.State {
-	case client.StateDownloading, client.StateChecking, client.StateError:
+	case client.StateMetadata, client.StateDownloading, client.StateChecking, client.StateError:
 		return true
 	}
 	return t.RateUp > 0 || t.RateDown > 0

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"btd/api"
@@ -88,13 +89,18 @@ func shutdown(ses *session.Session, served <-chan error, shown <-chan struct{}, 
 	return errors.Join(err, <-served)
 }
 
-// addFiles adds the torrents of the command line. One that cannot be added
-// does not keep the daemon from running.
+// addFiles adds the torrents of the command line, files and magnet links. One
+// that cannot be added does not keep the daemon from running.
 func addFiles(ctx context.Context, ses *session.Session, files []string, log *slog.Logger) {
 	for _, name := range files {
-		b, err := os.ReadFile(name)
-		if err == nil {
-			_, _, err = ses.Add(ctx, b, session.AddOptions{})
+		var err error
+		if strings.HasPrefix(strings.ToLower(name), "magnet:") {
+			_, _, err = ses.AddMagnet(ctx, name, session.AddOptions{})
+		} else {
+			var b []byte
+			if b, err = os.ReadFile(name); err == nil {
+				_, _, err = ses.Add(ctx, b, session.AddOptions{})
+			}
 		}
 		if err != nil {
 			log.Error("torrent not added", "file", name, "err", err)

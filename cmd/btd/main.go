@@ -47,7 +47,7 @@ func exitCode(err error) int {
 func newCommand(env func(string) (string, bool)) *cobra.Command {
 	s := defaults()
 	root := &cobra.Command{
-		Use:   "btd [flags] [FILE.torrent ...]",
+		Use:   "btd [flags] [FILE.torrent | MAGNET ...]",
 		Short: "BitTorrent daemon",
 		Long: `btd downloads and seeds torrents in the background. Control it with btctl.
 
@@ -55,7 +55,7 @@ Every flag can also be set in the environment (--limit-up is BTD_LIMIT_UP) and
 in a TOML file given with --config (limit-up = "5MiB"). Flags win over the
 environment, the environment over the file.
 
-Torrents named on the command line are added at the start.`,
+Torrents and magnet links named on the command line are added at the start.`,
 		Args:          cobra.ArbitraryArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,

@@ -40,6 +40,7 @@ type settings struct {
 	SuperSeeding       string   `toml:"super-seeding"`
 	ActiveDownloads    int      `toml:"active-downloads"`
 	ActiveSeeds        int      `toml:"active-seeds"`
+	PEX                bool     `toml:"pex"`
 	Prealloc           bool     `toml:"preallocate"`
 	Memory             byteSize `toml:"memory"`
 	OpenFiles          int      `toml:"open-files"`
@@ -51,8 +52,8 @@ func defaults() *settings {
 		State: client.StateDir(), APISocket: client.DefaultSocket(),
 		Listen: ":6881", LogLevel: "info", LogFormat: "text",
 		MaxPeers: 500, MaxPeersPerTorrent: 80, UploadSlots: 4, ActiveDownloads: 8,
-		SuperSeeding: string(session.SuperAuto),
-		Memory:       32 << 20, OpenFiles: 256, SyncEvery: duration(10 * time.Second),
+		SuperSeeding: string(session.SuperAuto), PEX: true,
+		Memory: 32 << 20, OpenFiles: 256, SyncEvery: duration(10 * time.Second),
 	}
 	if home, err := os.UserHomeDir(); err == nil {
 		s.Dir = filepath.Join(home, "Downloads")
@@ -80,6 +81,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.SuperSeeding, "super-seeding", s.SuperSeeding, "show what btd is the only seed of piece by piece: auto, on or off")
 	f.IntVar(&s.ActiveDownloads, "active-downloads", s.ActiveDownloads, "torrents downloading at a time; -1 is unlimited")
 	f.IntVar(&s.ActiveSeeds, "active-seeds", s.ActiveSeeds, "torrents uploading at a time; 0 is unlimited")
+	f.BoolVar(&s.PEX, "pex", s.PEX, "tell peers of each other and take what they tell; private torrents never do")
 	f.BoolVar(&s.Prealloc, "preallocate", s.Prealloc, "reserve disk space before downloading")
 	f.Var(&s.Memory, "memory", "`bytes` for blocks on their way to disk")
 	f.Var(&s.SyncEvery, "sync-every", "`time` after which finished pieces are synced to disk and recorded")
@@ -184,7 +186,7 @@ func (s *settings) session(log *slog.Logger) session.Config {
 		ActiveDownloads:       s.ActiveDownloads, ActiveSeeds: s.ActiveSeeds,
 		Limits:     session.Limits{Up: int64(s.LimitUp), Down: int64(s.LimitDown)},
 		RatioLimit: s.Ratio, SeedTime: time.Duration(s.SeedTime),
-		Prealloc: s.Prealloc, SyncEvery: time.Duration(s.SyncEvery),
+		NoPEX: !s.PEX, Prealloc: s.Prealloc, SyncEvery: time.Duration(s.SyncEvery),
 		Storage: storage.Config{Memory: int64(s.Memory), MaxOpenFiles: s.OpenFiles, Log: log},
 		Log:     log,
 	}
