@@ -64,6 +64,10 @@ func (c *aria2) add(ctx context.Context, t *torrent, dir string, check bool) err
 		map[string]string{"dir": dir, "check-integrity": strconv.FormatBool(check), "seed-ratio": "0.0", "max-upload-limit": strconv.Itoa(c.upLimit)})
 }
 
+func (c *aria2) leechMagnet(ctx context.Context, link string, dir string) error {
+	return c.rpc(ctx, "aria2.addUri", &c.gid, []string{link}, map[string]string{"dir": dir, "seed-ratio": "0.0"})
+}
+
 func (c *aria2) leech(ctx context.Context, t *torrent, dir string) error {
 	return c.add(ctx, t, dir, false)
 }
@@ -75,15 +79,22 @@ func (c *aria2) seed(ctx context.Context, t *torrent, dir string) error {
 	return waitDone(ctx, c, t, "aria2 seeds")
 }
 
-type aria2Status struct{ Status, Seeder, UploadLength, ErrorMessage string }
+type aria2Status struct {
+	Status, Seeder, UploadLength, ErrorMessage string
+	FollowedBy                                 []string
+}
 
 func (c *aria2) get(ctx context.Context) (s aria2Status, err error) {
 	if err := c.process.alive(); err != nil {
 		return s, err
 	}
-	err = c.rpc(ctx, "aria2.tellStatus", &s, c.gid, []string{"status", "seeder", "uploadLength", "errorMessage"})
+	err = c.rpc(ctx, "aria2.tellStatus", &s, c.gid, []string{"status", "seeder", "uploadLength", "errorMessage", "followedBy"})
 	if err == nil && s.Status == "error" {
 		err = errors.New("aria2: " + s.ErrorMessage)
+	}
+	if err == nil && s.Status == "complete" && len(s.FollowedBy) > 0 { // it was the metadata of a link
+		c.gid = s.FollowedBy[0]
+		return c.get(ctx)
 	}
 	return s, err
 }

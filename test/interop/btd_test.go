@@ -91,6 +91,11 @@ func (c *btd) leech(ctx context.Context, t *torrent, dir string) error {
 	return c.add(ctx, t, client.AddRequest{Dir: dir})
 }
 
+func (c *btd) leechMagnet(ctx context.Context, link string, dir string) error {
+	_, err := c.api.Add(ctx, client.AddRequest{Magnet: link, Dir: dir})
+	return err
+}
+
 func (c *btd) add(ctx context.Context, t *torrent, req client.AddRequest) error {
 	req.Torrent = t.bytes
 	got, err := c.api.Add(ctx, req)

@@ -26,8 +26,11 @@ def main():
     handles = {}
 
     def add(c):
-        p = lt.add_torrent_params()
-        p.ti = lt.torrent_info(c['torrent'])
+        if c.get('magnet'):
+            p = lt.parse_magnet_uri(c['magnet'])
+        else:
+            p = lt.add_torrent_params()
+            p.ti = lt.torrent_info(c['torrent'])
         p.save_path = c['dir']
         p.flags &= ~lt.torrent_flags.auto_managed
         p.flags &= ~lt.torrent_flags.paused
@@ -43,11 +46,15 @@ def main():
                 'up': s.total_payload_upload, 'down': s.total_payload_download, 'failed': s.total_failed_bytes,
                 'errc': s.errc.message() if s.errc.value() else ''}
 
+    def connect(c):
+        handles[c['hash']].connect_peer((c['ip'], c['port']))
+        return {}
+
     def stop(c):
         session.pause()
         return {}
 
-    ops = {'add': add, 'status': status, 'stop': stop}
+    ops = {'add': add, 'status': status, 'connect': connect, 'stop': stop}
     for line in sys.stdin:
         c = json.loads(line)
         for a in session.pop_alerts():

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -92,6 +93,15 @@ func (c *libtorrent) op(ctx context.Context, request map[string]any, out any) er
 
 func (c *libtorrent) leech(ctx context.Context, t *torrent, dir string) error {
 	return c.op(ctx, map[string]any{"op": "add", "torrent": t.path, "dir": dir, "up_limit": c.upLimit}, &struct{}{})
+}
+
+func (c *libtorrent) leechMagnet(ctx context.Context, link string, dir string) error {
+	return c.op(ctx, map[string]any{"op": "add", "magnet": link, "dir": dir}, &struct{}{})
+}
+
+// connect has it dial a peer.
+func (c *libtorrent) connect(ctx context.Context, t *torrent, addr netip.AddrPort) error {
+	return c.op(ctx, map[string]any{"op": "connect", "hash": t.hex(), "ip": addr.Addr().String(), "port": addr.Port()}, &struct{}{})
 }
 
 func (c *libtorrent) seed(ctx context.Context, t *torrent, dir string) error {

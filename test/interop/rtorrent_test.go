@@ -124,6 +124,11 @@ func (c *rtorrent) leech(ctx context.Context, t *torrent, dir string) error {
 	return err
 }
 
+func (c *rtorrent) leechMagnet(ctx context.Context, link string, dir string) error {
+	_, err := c.rpc(ctx, "load.start", "", link, fmt.Sprintf("d.directory.set=%q", dir))
+	return err
+}
+
 func (c *rtorrent) seed(ctx context.Context, t *torrent, dir string) error {
 	if err := c.leech(ctx, t, dir); err != nil {
 		return err

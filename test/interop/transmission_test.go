@@ -110,6 +110,10 @@ func (c *transmission) leech(ctx context.Context, t *torrent, dir string) error 
 	}, nil)
 }
 
+func (c *transmission) leechMagnet(ctx context.Context, link string, dir string) error {
+	return c.rpc(ctx, "torrent-add", map[string]any{"filename": link, "download-dir": dir, "paused": false}, nil)
+}
+
 func (c *transmission) seed(ctx context.Context, t *torrent, dir string) error {
 	if err := c.leech(ctx, t, dir); err != nil {
 		return err
