@@ -9,6 +9,7 @@ import (
 const (
 	maxRun      = 256 << 10 // bytes of a run, and so of the buffer a writer needs
 	maxRunParts = 16        // requests in a run
+	stock       = 2         // runs that wait, with which the loop need not hear of each one sent
 )
 
 // run is a stretch of one piece that a peer asked for in one or more
@@ -79,6 +80,14 @@ func (o *outbox) put(ctl []byte, runs []run) int {
 	o.mu.Unlock()
 	o.signal()
 	return n
+}
+
+// stocked tells whether the writer has runs enough to be busy while the loop
+// is left alone.
+func (o *outbox) stocked() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.runs)-o.head >= stock
 }
 
 // waiting is how many control bytes the writer has not taken yet.

@@ -142,3 +142,19 @@ func TestOutboxControlGoesFirst(t *testing.T) {
 		t.Error("close does not wake the writer")
 	}
 }
+
+// TestStocked: the loop hears of a run sent when few are left.
+func TestStocked(t *testing.T) {
+	o := newOutbox()
+	runs := make([]run, stock+1)
+	for i := range runs {
+		runs[i].add(1)
+	}
+	o.put(nil, runs)
+	for left := len(runs) - 1; left >= 0; left-- {
+		o.take(nil)
+		if got, want := o.stocked(), left >= stock; got != want {
+			t.Errorf("%d runs left: stocked %t", left, got)
+		}
+	}
+}

@@ -86,6 +86,10 @@ func (b *batch) fill(r *peerwire.Reader) error {
 	return nil
 }
 
+// tellEvery is how long the loop is left without news of a peer that is being
+// sent to.
+const tellEvery = 100 * time.Millisecond
+
 // writer sends a peer's output: control messages as they come, runs after
 // reading them from disk.
 type writer struct {
@@ -98,6 +102,7 @@ type writer struct {
 
 func (w *writer) loop(ctx context.Context) {
 	var ctl []byte
+	var told time.Time
 	for {
 		var r run
 		var ok bool
@@ -118,7 +123,9 @@ func (w *writer) loop(ctx context.Context) {
 			failed := err // a variable of its own, since it is moved to the heap
 			w.p.wire.sentEvent.failed.Store(&failed)
 		}
-		if err != nil || r.total > 0 || len(ctl) >= peerwire.MetadataPiece {
+		now, news := time.Now(), r.total > 0 && !w.p.wire.out.stocked() || len(ctl) >= peerwire.MetadataPiece
+		if err != nil || news || r.total > 0 && now.Sub(told) >= tellEvery {
+			told = now
 			w.report()
 		}
 		if err != nil {
