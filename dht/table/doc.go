@@ -38,6 +38,13 @@
 // bookkeeping beyond the calls above. What comes out are Closest, for answers
 // to others, Start, for searches of our own, and Save.
 //
+// # When many die
+//
+// If more than a fifth of the last ten live nodes that Upkeep asked did not
+// answer, all are asked, two a second, so that within five minutes hardly a dead
+// one is handed out. While all is well, Upkeep asks one of them every few seconds,
+// even if none is due, to hear of it soon.
+//
 // # When nobody answers
 //
 // One miss makes a node suspect: it is not handed out any more, and a proven

@@ -78,6 +78,7 @@ type bucket struct {
 	keys    []uint64 // the first 64 bits of the ids of live
 	spare   []*entry
 	changed time.Time // BEP 5, "last changed"
+	looked  time.Time // for spares that would push out others, in vain
 	dry     int       // replies to FindNodes in a row that named nobody new
 }
 

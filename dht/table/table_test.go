@@ -90,7 +90,7 @@ func check(t *testing.T, tab *Table) {
 // sort of all nodes.
 func TestRandomCalls(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(20) {
+	for seed := range uint64(8) {
 		tab, rng := newTable(seed)
 		now := start
 		var nodes []contact.Node

@@ -27,10 +27,7 @@ type Client struct {
 // NewClient starts a client. It bootstraps from some random living nodes, and
 // keeps its table from then on.
 func NewClient(s *Sim, seed uint64) *Client {
-	rng := rand.New(rand.NewPCG(seed, 3))
-	self := contact.Key{Hi: rng.Uint64(), Mid: rng.Uint64(), Lo: rng.Uint32()}.ID()
-	c := &Client{sim: s, Table: table.New(table.Config{}, self, rng, s.Now)}
-	c.cfg = lookup.Config{Self: self, RTT: &c.rtt}
+	c, rng := newClient(s, seed)
 	var hosts []lookup.Candidate
 	for len(hosts) < 3 {
 		r := rng.IntN(len(s.Net.ids))
@@ -38,9 +35,26 @@ func NewClient(s *Sim, seed uint64) *Client {
 			hosts = append(hosts, lookup.Candidate{Node: contact.Node{Addr: s.Net.Node(r).Addr}})
 		}
 	}
-	c.search(self, findNode, c.cfg, hosts, nil, nil)
+	c.search(c.cfg.Self, findNode, c.cfg, hosts, nil, nil)
 	c.upkeep()
 	return c
+}
+
+// RestoredClient starts a client with nothing but what another with the same
+// seed saved.
+func RestoredClient(s *Sim, seed uint64, saved []table.Saved) *Client {
+	c, _ := newClient(s, seed)
+	c.Table.Restore(saved, s.Now)
+	c.upkeep()
+	return c
+}
+
+func newClient(s *Sim, seed uint64) (*Client, *rand.Rand) {
+	rng := rand.New(rand.NewPCG(seed, 3))
+	self := randomID(rng)
+	c := &Client{sim: s, Table: table.New(table.Config{}, self, rng, s.Now)}
+	c.cfg = lookup.Config{Self: self, RTT: &c.rtt}
+	return c, rng
 }
 
 // Close ends upkeep.

@@ -10,6 +10,7 @@ import (
 
 	"btd/dht/contact"
 	"btd/dht/krpc"
+	"btd/dht/table"
 )
 
 // Outcome is what one search came to.
@@ -133,6 +134,30 @@ func Ours(n *Network, name string, p Plan) *Row {
 			}
 			row.add(n, out)
 			sim.Run(sim.Now.Add(p.Pause), nil)
+		}
+	}
+	return row
+}
+
+// Cold measures the first search after a start with a saved table, of whose
+// nodes a share died since, and without any bootstrap host.
+func Cold(cfg Config, name string, p Plan, share float64) *Row {
+	row := &Row{Name: name}
+	n := NewNetwork(cfg)
+	var saved [][]table.Saved
+	for i := range p.Clients {
+		sim := NewSim(n, p.Seed+uint64(i))
+		c := NewClient(sim, p.Seed+uint64(i))
+		sim.Run(sim.Now.Add(p.Settle), nil)
+		saved = append(saved, c.Table.Save())
+	}
+	n.Kill(share)
+	for i := range p.Clients {
+		targets := p.targets(i)
+		for j := range p.Lookups {
+			sim := NewSim(n, p.Seed+uint64(i*p.Lookups+j))
+			c := RestoredClient(sim, p.Seed+uint64(i), saved[i])
+			row.add(n, c.Lookup(randomID(targets), false, nil))
 		}
 	}
 	return row

@@ -42,6 +42,7 @@ func Report(w io.Writer, size string) error {
 			rows = append(rows, allRows(NewNetwork(Config{Nodes: nodes, Seed: 1, Dead: dead, Hostile: hostile}), name, p)...)
 		}
 	}
+	rows = append(rows, Cold(Config{Nodes: nodes, Seed: 1}, "ours, saved table, 40 % dead since", p, 0.4))
 	fmt.Fprintf(w, "%d nodes; of our node ten tables, each after an hour at rest\n", nodes)
 	if err := Print(w, rows); err != nil {
 		return fmt.Errorf("write the table: %w", err)

@@ -53,6 +53,15 @@ func TestGoals(t *testing.T) {
 	atMost(t, row, "missed", row.Missed, 1)
 }
 
+func TestColdStart(t *testing.T) {
+	t.Parallel()
+	p := plan()
+	p.Clients, p.Lookups = 3, 60
+	row := Cold(Config{Seed: 1}, "saved table, 40 % dead since", p, 0.4)
+	atMost(t, row, "first p99", Quantile(row.First, 0.99), 667*ms)
+	atMost(t, row, "missed", row.Missed, 0)
+}
+
 // TestHostile compares a network in which one in twenty lies with one in which
 // nobody does.
 func TestHostile(t *testing.T) {
