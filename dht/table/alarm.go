@@ -20,7 +20,7 @@ func (t *Table) report(e *entry, ok bool) {
 			if k.streak >= longStreak {
 				k.turned = e.asked
 			}
-			k.hurry, k.streak = hurryAfter, 0
+			k.streak = 0
 		}
 	}
 	e.probing = false

@@ -26,7 +26,12 @@ func (t *Table) choose(now time.Time, filling bool) Action {
 		}
 		t.calm(now)
 	}
-	if t.keeper.turn%improveEach == 0 && t.keeper.hurry == 0 {
+	if t.keeper.hurry > 0 { // one was lost: are others?
+		if e := t.stalest(now, early); e != nil {
+			return t.probe(e, now)
+		}
+	}
+	if t.keeper.turn%improveEach == 0 {
 		if a := t.improve(now); a.Kind != None {
 			return a
 		}
@@ -34,11 +39,7 @@ func (t *Table) choose(now time.Time, filling bool) Action {
 	if e := t.suspect(now); e != nil {
 		return t.probe(e, now)
 	}
-	overdue := 1.0
-	if t.keeper.hurry > 0 {
-		overdue = early
-	}
-	if e := t.stalest(now, overdue); e != nil {
+	if e := t.stalest(now, 1); e != nil {
 		return t.probe(e, now)
 	}
 	if a := t.widen(now); a.Kind != None {

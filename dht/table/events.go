@@ -88,6 +88,7 @@ func (t *Table) TimedOut(addr netip.AddrPort, now time.Time) {
 	}
 	if e.fails++; e.fails == 1 {
 		t.good--
+		t.keeper.hurry = hurryAfter
 	}
 	e.failed = now
 	if e.fails > 1 {

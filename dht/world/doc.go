@@ -23,6 +23,6 @@
 // github.com/anacrolix/dht/v2 v2.24.0 as a model: alpha 3, a time-out of 2 s
 // with late replies lost, a result set of eight by distance, a search that
 // ends when the nearest that was not asked is farther than all eight and
-// nothing is under way. A test with the build tag library runs its own
-// traversal through the same network; both agree.
+// nothing is under way. A test runs the library's own traversal through the same
+// network; both agree.
 package world
