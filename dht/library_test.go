@@ -84,7 +84,11 @@ func mixed(t *testing.T) (ours []*Server, others []*library.Server) {
 // lookUp is what a node of the library finds.
 func lookUp(t *testing.T, s *library.Server, hash [20]byte, port int) (found []netip.AddrPort) {
 	t.Helper()
-	a, err := s.Announce(hash, port, false)
+	var opts []library.AnnounceOpt
+	if port != 0 {
+		opts = append(opts, library.AnnouncePeer(library.AnnouncePeerOpts{Port: port}))
+	}
+	a, err := s.AnnounceTraversal(hash, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
