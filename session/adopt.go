@@ -83,6 +83,9 @@ func (s *Session) examine(ctx context.Context, m *metainfo.Metainfo, dir string)
 	if err != nil || !good.All() {
 		return nil
 	}
+	if err := files.Sync(); err != nil { // it may have been copied here a moment ago
+		return nil
+	}
 	after, err := files.Stat()
 	if err != nil || !slices.Equal(before, after) {
 		return nil // somebody writes to it
