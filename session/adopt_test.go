@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"btd/metainfo"
 )
@@ -128,6 +130,36 @@ func TestOnlyGoodContentIsAdopted(t *testing.T) {
 				t.Error("it is taken for complete")
 			}
 		})
+	}
+}
+
+// TestCloseWaitsForNoDeadDisk: content on a disk that hangs is looked at for
+// ever, and the session ends all the same.
+func TestCloseWaitsForNoDeadDisk(t *testing.T) {
+	t.Parallel()
+	s, err := Open(Config{StateDir: t.TempDir(), Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hangs, back := make(chan struct{}), make(chan struct{})
+	defer close(back)
+	s.wg.Go(func() {
+		_ = s.adoptions.do(t.Context(), func() error {
+			close(hangs)
+			<-back
+			return nil
+		})
+	})
+	<-hangs
+	ended := make(chan error, 1)
+	go func() { ended <- s.Close() }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, errStuck) {
+			t.Errorf("ended with %v, want %v", err, errStuck)
+		}
+	case <-time.After(closeTimeout + time.Minute):
+		t.Error("the session does not end")
 	}
 }
 

@@ -43,6 +43,19 @@ func (w turns) do(ctx context.Context, f func() error) error {
 	}
 }
 
+// end waits until nobody runs, and lets nobody run from now on. It tells whether
+// that came before ctx ended.
+func (w turns) end(ctx context.Context) bool {
+	for range cap(w) {
+		select {
+		case w <- struct{}{}:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
 // caps are what the session may do at a time, in all torrents together.
 type caps struct {
 	slots    slots // peers that are served

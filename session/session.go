@@ -178,7 +178,9 @@ func (s *Session) Close() error {
 			torrents = append(torrents, t)
 		}
 	}
-	ended := awaitAll(torrents, closeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	ended := awaitAll(ctx, torrents) && s.adoptions.end(ctx)
 	<-told
 	s.cancel()
 	s.persist.writeRecords()
@@ -198,14 +200,12 @@ const closeTimeout = 7 * time.Second
 
 var errStuck = errors.New("some torrents' disks did not answer: what was not recorded will be verified at the next start")
 
-// awaitAll waits for loops to end and tells whether all did in time.
-func awaitAll(torrents []*torrent, limit time.Duration) bool {
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
+// awaitAll waits for loops to end and tells whether all did before ctx ended.
+func awaitAll(ctx context.Context, torrents []*torrent) bool {
 	for _, t := range torrents {
 		select {
 		case <-t.done:
-		case <-timer.C:
+		case <-ctx.Done():
 			return false
 		}
 	}
