@@ -48,9 +48,12 @@ func newPersister(s *Session) *persister {
 // touch notes that e's journal has something to record.
 func (p *persister) touch(e *entry, files *storage.Torrent) {
 	p.mu.Lock()
-	if _, known := p.pending[e]; !known {
-		p.pending[e] = waiting{files, time.Now()}
+	w, known := p.pending[e]
+	if !known {
+		w.since = time.Now()
 	}
+	w.files = files // those of an earlier loop are closed
+	p.pending[e] = w
 	p.mu.Unlock()
 	p.kick()
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"btd/piece"
+	"btd/storage"
 )
 
 // claims is what the resume database says is stored.
@@ -204,4 +205,16 @@ func TestStopAfterASyncThatFailed(t *testing.T) {
 	}
 	await(t, leech, c, "completion", complete)
 	c.same(t, leech.cfg.Dir)
+}
+
+// TestPendingFilesAreThoseOfThisLoop: what an earlier loop left to be tried
+// again does not sync its closed files in place of ours.
+func TestPendingFilesAreThoseOfThisLoop(t *testing.T) {
+	p := newPersister(&Session{})
+	e, old, now := &entry{}, &storage.Torrent{}, &storage.Torrent{}
+	p.putBack(e, waiting{files: old})
+	p.touch(e, now)
+	if w := p.pending[e]; w.files != now || !w.since.IsZero() {
+		t.Errorf("pending: the earlier files %t, since %v; want the present ones, at once", w.files == old, w.since)
+	}
 }
