@@ -233,7 +233,7 @@ func (t *torrent) onExtended(p *peer, m *peerwire.Message) error {
 		}
 		if i, ok := t.geo.Index(n); ok {
 			if t.pick.PeerLacks(p.has, i) && t.super.policy != nil {
-				t.super.policy.Resync()
+				t.super.policy.Lacks(i)
 			}
 			t.updateInterest(p)
 		}

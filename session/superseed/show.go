@@ -40,7 +40,7 @@ func (s *Seed) takeBack(now time.Time, m *member) {
 		age := now.Sub(g.at)
 		switch {
 		case age >= giveBack && s.swarm.Availability(g.piece) == 0:
-			s.pool = append(s.pool, g.piece)
+			s.put(g.piece)
 			s.drop(m, k)
 		case age >= tradeTime && g.left == 0 && !g.old:
 			g.old, idle = true, true
@@ -139,12 +139,17 @@ func (s *Seed) next(m *member) (piece.Index, bool) {
 			if m.told.Has(i) {
 				continue // it had its chance
 			}
-			s.pool = slices.Delete(s.pool, k, k+1)
+			s.unpool(k)
 			return i, true
 		}
-		s.pool = slices.Delete(s.pool, k, k+1)
+		s.unpool(k)
 	}
 	return 0, false
+}
+
+func (s *Seed) unpool(k int) {
+	s.pooled.Clear(s.pool[k])
+	s.pool = slices.Delete(s.pool, k, k+1)
 }
 
 // second is a piece that its owner takes long to fetch, for a peer that has

@@ -37,8 +37,9 @@ type Seed struct {
 	swarm Swarm
 	rng   *rand.Rand
 
-	owner   []uint32      // by piece: the peer that is to spread it; 0 is nobody
-	pool    []piece.Index // pieces to give away, in random order; some may have been given
+	owner   []uint32        // by piece: the peer that is to spread it; 0 is nobody
+	pool    []piece.Index   // pieces to give away, in random order; some may have been given
+	pooled  *piece.Bitfield // those in pool
 	members map[uint32]*member
 	order   []*member // in order of arrival
 	absent  int       // pieces that no peer has
@@ -75,7 +76,7 @@ type gift struct {
 func New(geo piece.Geometry, swarm Swarm, rng *rand.Rand) *Seed {
 	s := &Seed{
 		geo: geo, swarm: swarm, rng: rng,
-		owner: make([]uint32, geo.Pieces()), members: map[uint32]*member{},
+		owner: make([]uint32, geo.Pieces()), pooled: piece.NewBitfield(geo.Pieces()), members: map[uint32]*member{},
 	}
 	s.Resync()
 	return s
@@ -129,6 +130,9 @@ func (s *Seed) Leave(id uint32) {
 
 // Resync looks at all pieces again: the set of a peer changed as a whole.
 func (s *Seed) Resync() {
+	for _, i := range s.pool {
+		s.pooled.Clear(i)
+	}
 	s.absent, s.pool = 0, s.pool[:0]
 	for i := range piece.Index(s.geo.Pieces()) {
 		if s.swarm.Availability(i) > 0 {
@@ -136,7 +140,7 @@ func (s *Seed) Resync() {
 		}
 		s.absent++
 		if s.owner[i] == 0 {
-			s.pool = append(s.pool, i)
+			s.put(i)
 		}
 	}
 	s.rng.Shuffle(len(s.pool), func(a, b int) { s.pool[a], s.pool[b] = s.pool[b], s.pool[a] })
@@ -146,6 +150,27 @@ func (s *Seed) Resync() {
 		}
 	}
 	s.whole = time.Time{}
+	s.changed = true
+}
+
+// put adds a piece to those that are to be given away.
+func (s *Seed) put(i piece.Index) {
+	if !s.pooled.Has(i) {
+		s.pooled.Set(i)
+		s.pool = append(s.pool, i)
+	}
+}
+
+// Lacks notes that a peer has piece i no longer (BEP 54), after the swarm did.
+// Peers may say so as often as they like.
+func (s *Seed) Lacks(i piece.Index) {
+	if s.swarm.Availability(i) > 0 {
+		return
+	}
+	s.absent++
+	if s.owner[i] == 0 {
+		s.put(i)
+	}
 	s.changed = true
 }
 

@@ -295,3 +295,48 @@ func TestDone(t *testing.T) {
 	w.now = w.now.Add(linger)
 	done(true)
 }
+
+// counted counts the looks at a swarm.
+type counted struct {
+	Swarm
+	looks int
+}
+
+func (c *counted) Availability(i piece.Index) int {
+	c.looks++
+	return c.Swarm.Availability(i)
+}
+
+// TestPiecesThatComeAndGo: a peer that has a piece, lacks it, has it again and
+// so on costs a look at that piece each time, and no memory.
+func TestPiecesThatComeAndGo(t *testing.T) {
+	const pieces = 1000
+	w := newWorld(t, pieces)
+	c := &counted{Swarm: w.pick}
+	w.swarm = c
+	w.join(1, true)
+	w.join(2, true)
+	for n := range 5 * pieces {
+		i := piece.Index(n % pieces)
+		w.had(1, i)
+		if !w.pick.PeerLacks(w.has[1], i) {
+			t.Fatalf("piece %d is not lost", i)
+		}
+		w.Lacks(i)
+	}
+	if c.looks > 4*5*pieces {
+		t.Errorf("%d looks at pieces for %d that came and went", c.looks, 5*pieces)
+	}
+	w.want("pieces to give away", len(w.pool), pieces)
+	w.want("pieces that nobody has", w.absent, pieces)
+
+	w.had(1, 3)
+	w.had(2, 3)
+	w.pick.PeerLacks(w.has[1], 3)
+	w.Lacks(3)
+	w.want("pieces that nobody has while one does", w.absent, pieces-1)
+	w.now = w.now.Add(time.Hour)
+	if w.Done(w.now) || w.Done(w.now.Add(time.Hour)) {
+		t.Error("the swarm is said to have everything")
+	}
+}
