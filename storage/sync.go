@@ -74,6 +74,7 @@ const manyFiles = 64
 func (t *Torrent) sync(files []int, since uint32) error {
 	if len(files) >= manyFiles {
 		if w := t.tree.watched(since); w != nil {
+			defer t.tree.unwatch(w)
 			return t.syncFileSystem(w, files)
 		}
 	}

@@ -40,9 +40,11 @@ const wholeFS = "sync file system"
 // needWitness skips the test where a file system cannot be synced at once.
 func (r *rig) needWitness() {
 	r.t.Helper()
-	if r.tor.tree.watched(1) == nil {
+	w := r.tor.tree.watched(1)
+	if w == nil {
 		r.t.Skip("the file system of the temporary directory is not one that is synced at once")
 	}
+	r.tor.tree.unwatch(w)
 }
 
 func TestManyFilesAreSyncedAtOnce(t *testing.T) {
@@ -129,6 +131,23 @@ func TestWitnessThatCameLateIsNotBelieved(t *testing.T) {
 	}
 	if got := c.take(); got[wholeFS] != 0 || got["d0/f0"] != 1 || got["d1/f99"] != 1 {
 		t.Errorf("synced %v, want every file by itself", got)
+	}
+}
+
+// Directories that are idle may be closed while a sync is under way.
+func TestWitnessIsNotClosedUnderASync(t *testing.T) {
+	r, _ := manyRig(t, 100, 7)
+	r.writeAll()
+	r.wantAll()
+	r.needWitness()
+	w := r.tor.tree.watched(1)
+	r.tor.tree.close()
+	if err := w.sync(); err != nil {
+		t.Errorf("sync: %v", err)
+	}
+	r.tor.tree.unwatch(w)
+	if err := w.sync(); err == nil {
+		t.Error("the witness stays open for ever")
 	}
 }
 
@@ -228,6 +247,9 @@ func benchmarkSync(b *testing.B, n int, once bool) {
 		b.StopTimer()
 		if err != nil {
 			b.Fatal(err)
+		}
+		if w != nil {
+			tor.tree.unwatch(w)
 		}
 		cpu += cpuSeconds() - before
 		tor.Remove()

@@ -74,9 +74,11 @@ func (d *tree) drop() {
 		d.root.drop()
 		d.root = nil
 	}
-	if d.witness != nil {
-		d.witness.close()
+	if w := d.witness; w != nil {
 		d.witness = nil
+		if w.stale = true; w.refs == 0 {
+			w.close()
+		}
 	}
 }
 
@@ -422,14 +424,23 @@ func (d *tree) putBack(fresh map[string]struct{}) {
 }
 
 // watched is the witness of everything written since the root was opened for
-// the n-th time, nil if there is none.
+// the n-th time, nil if there is none. It stays open until unwatch.
 func (d *tree) watched(n uint32) *witness {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.opened.Load() != n {
+	if d.opened.Load() != n || d.witness == nil {
 		return nil
 	}
+	d.witness.refs++
 	return d.witness
+}
+
+func (d *tree) unwatch(w *witness) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if w.refs--; w.refs == 0 && w.stale {
+		w.close()
+	}
 }
 
 // syncDirs makes the new directory entries durable.

@@ -13,6 +13,10 @@ import (
 type witness struct {
 	f   *os.File
 	dev uint64
+
+	// Guarded by the tree's lock.
+	refs  int  // of those who sync without it
+	stale bool // to be closed with the last of them
 }
 
 // witnessed are the file systems whose syncfs makes files and directory

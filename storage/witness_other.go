@@ -5,7 +5,10 @@ package storage
 import "os"
 
 // witness syncs a whole file system where that is possible: it is not here.
-type witness struct{}
+type witness struct {
+	refs  int
+	stale bool
+}
 
 func openWitness(*os.Root) *witness { return nil }
 
