@@ -170,7 +170,7 @@ func free(path string) int64 {
 	if unix.Statfs(path, &st) != nil {
 		return -1
 	}
-	return int64(st.Bavail) * st.Bsize
+	return int64(st.Bavail) * int64(st.Bsize)
 }
 
 func tooManyFiles(err error) bool {
