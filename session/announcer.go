@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"btd/session/dhtpace"
 	"btd/tracker"
 )
 
@@ -98,6 +99,7 @@ func (a *announcer) start(e *entry, tiers [][]string) {
 	}
 	it.sched.Start(now)
 	a.items[e] = it
+	a.s.seeker.start(e)
 	a.pump(it, now)
 }
 
@@ -133,6 +135,7 @@ func (a *announcer) knows(e *entry) bool {
 // stop ends announcing e and sends `stopped` in the background.
 func (a *announcer) stop(e *entry) {
 	a.mu.Lock()
+	a.s.seeker.stop(e)
 	it := a.items[e]
 	if it == nil {
 		a.mu.Unlock()
@@ -203,6 +206,8 @@ func (a *announcer) with(e *entry, f func(s *tracker.Schedule, now time.Time)) b
 
 func (a *announcer) completed(e *entry) {
 	a.with(e, func(s *tracker.Schedule, now time.Time) { s.Completed(now) })
+	a.s.seeker.need(e, dhtpace.Steady)
+	a.s.seeker.again(e) // as a seed
 }
 
 // swarm is what e's trackers last said of the swarm.
@@ -402,6 +407,7 @@ func (t *torrent) askForPeers() {
 		return
 	}
 	t.clock.lonely = lonely
+	t.s.seeker.need(t.e, hunger(lonely))
 	t.s.announcer.with(t.e, func(s *tracker.Schedule, now time.Time) { s.NeedPeers(now, lonely) })
 }
 

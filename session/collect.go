@@ -20,7 +20,6 @@ import (
 type collecting struct {
 	fetch *metafetch.Fetcher
 	tried int      // peers that were dialled, or came
-	nodes int      // DHT nodes that were asked
 	shown Waiting  // in the last picture
 	info  []byte   // the info dictionary, once it is here
 	seeds []string // web seeds that came with it
@@ -173,7 +172,7 @@ func (t *torrent) tickCollect() {
 
 // waiting says what the torrent waits for.
 func (t *torrent) waiting() Waiting {
-	w := Waiting{Nodes: t.wait.nodes, Tried: t.wait.tried, Sources: t.wait.fetch.Sources()}
+	w := Waiting{Nodes: t.s.seeker.asked(t.e), Tried: t.wait.tried, Sources: t.wait.fetch.Sources()}
 	w.Have, w.Pieces, w.Size = t.wait.fetch.Progress()
 	return w
 }
@@ -241,8 +240,10 @@ func (t *torrent) giveUp(err error) {
 // (BEP 27): those that came from others than its trackers and its user.
 func (t *torrent) keepPrivate(private bool) {
 	if !private {
+		t.s.seeker.again(t.e) // to announce it
 		return
 	}
+	t.s.seeker.stop(t.e)
 	for k := len(t.peers.all) - 1; k >= 0; k-- {
 		if p := t.peers.all[k]; p.source.public() {
 			t.drop(p, errPrivate)

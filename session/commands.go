@@ -35,6 +35,9 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 		return s.merge(ctx, e, m, o)
 	}
 	stored := s.adopt(ctx, m, &rec, o)
+	if stored != nil && !m.Private { // others say it when they are loaded
+		s.seeker.addHosts(m.Nodes)
+	}
 	e := newEntry(rec)
 	e.hints, e.meta = o.Peers, m // for its first loop, if it is to have one soon
 	added, err := s.enlist(e, rec, file, stored)
@@ -227,7 +230,8 @@ func (s *Session) Verify(_ context.Context, h metainfo.Hash) error {
 	return ErrClosed
 }
 
-// Reannounce asks the trackers for peers now, as far as they allow it.
+// Reannounce asks the trackers, as far as they allow it, and the DHT for peers
+// now.
 func (s *Session) Reannounce(_ context.Context, h metainfo.Hash) error {
 	e, err := s.find(h)
 	if err != nil {
@@ -236,6 +240,7 @@ func (s *Session) Reannounce(_ context.Context, h metainfo.Hash) error {
 	if !s.announcer.with(e, func(sc *tracker.Schedule, now time.Time) { sc.Reannounce(now) }) {
 		return fmt.Errorf("%w: the torrent is not running: start it first", ErrInvalid)
 	}
+	s.seeker.again(e)
 	return nil
 }
 

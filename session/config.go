@@ -33,7 +33,7 @@ type Config struct {
 	RatioLimit float64       // stop seeding at uploaded/size; 0 means never
 	SeedTime   time.Duration // stop seeding after this long; 0 means never
 
-	DHT   DHT  // our DHT node; nil means none
+	DHT   DHTConfig
 	NoPEX bool // peers are not told of each other, and what they tell is not taken (BEP 11)
 
 	// Finished pieces are synced and recorded when the first of them has waited

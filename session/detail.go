@@ -197,6 +197,8 @@ func (s *Session) Stats() Stats {
 		MemoryLeased: int64(st.Leased+st.Buffers) * piece.BlockSize, OpenFiles: st.OpenFiles, Counters: s.counters.snapshot(),
 	}
 	out.ResumeFailures = out.Counters["resume_failures"]
+	dht := s.DHTStats()
+	out.DHTNodes, out.DHT = dht.Nodes(), dht.Status()
 	for _, e := range s.entries() {
 		v := e.view.Load()
 		out.Torrents[v.State]++

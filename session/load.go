@@ -249,6 +249,9 @@ func (t *torrent) afterCheck() {
 		}
 	}
 	t.s.announcer.start(t.e, t.meta.Trackers)
+	if !t.meta.Private {
+		t.s.seeker.addHosts(t.meta.Nodes)
+	}
 	t.clock.dialAt = t.now
 	t.publishNow()
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"btd/dht"
 	"btd/metainfo"
 	"btd/peerwire"
 )
@@ -215,11 +216,19 @@ func TestMetadataIsServed(t *testing.T) {
 
 // fakeDHT writes down what it is told.
 type fakeDHT struct {
+	node
 	mu    sync.Mutex
 	nodes []netip.AddrPort
 }
 
-func (f *fakeDHT) Port() uint16 { return 4321 }
+func (f *fakeDHT) Start(_ dht.Search, done func(dht.Results)) func() {
+	go done(dht.Results{IPv4: &dht.Result{}})
+	return func() {}
+}
+func (f *fakeDHT) AddHosts([]string)          {}
+func (f *fakeDHT) Stats() dht.ServerStats     { return dht.ServerStats{} }
+func (f *fakeDHT) State() (ipv4, ipv6 []byte) { return nil, nil }
+func (f *fakeDHT) Close() error               { return nil }
 
 func (f *fakeDHT) AddNode(a netip.AddrPort) {
 	f.mu.Lock()
@@ -240,8 +249,8 @@ func TestNodesAreExchanged(t *testing.T) {
 		if private {
 			c = makePrivate(t, c)
 		}
-		dht := &fakeDHT{}
-		s := seedOf(t, c, func(cfg *Config) { cfg.DHT = dht })
+		fake := &fakeDHT{}
+		s := seedOf(t, c, func(cfg *Config) { cfg.DHT = DHTConfig{On: true, fake: fake} })
 		conn, err := net.Dial("tcp", s.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -272,11 +281,11 @@ func TestNodesAreExchanged(t *testing.T) {
 				break
 			}
 		}
-		told := dht.told()
+		told := fake.told()
 		if private && (len(port) > 0 || len(told) > 0) {
 			t.Errorf("a private torrent: ports %v were sent, nodes %v taken", port, told)
 		}
-		if !private && (len(port) != 1 || port[0] != 4321 || len(told) != 1 || told[0] != netip.MustParseAddrPort("127.0.0.1:1234")) {
+		if !private && (len(port) != 1 || port[0] != uint32(s.Addr().Port()) || len(told) != 1 || told[0] != netip.MustParseAddrPort("127.0.0.1:1234")) {
 			t.Errorf("ports %v were sent, nodes %v taken", port, told)
 		}
 	}

@@ -27,7 +27,7 @@ type Session struct {
 	log    *slog.Logger
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // accept, announcer, pacers, persister, handshakes
+	wg     sync.WaitGroup // accept, announcer, seeker, pacers, persister, handshakes
 	began  time.Time
 
 	db       *resume.DB
@@ -42,6 +42,7 @@ type Session struct {
 	hub       *hub
 	persist   *persister
 	announcer *announcer
+	seeker    *seeker
 	queue     *queue
 	pace      pace
 	runBufs   *runBuffers
@@ -63,7 +64,7 @@ func Open(cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := listen(cfg.Listen)
+	l, udp, err := listenAll(cfg)
 	if err != nil {
 		db.Close()
 		return nil, err
@@ -82,6 +83,7 @@ func Open(cfg Config) (*Session, error) {
 	}
 	s.reg.init()
 	s.persist = newPersister(s)
+	s.seeker = newSeeker(s, udp)
 	s.announcer = newAnnouncer(s)
 	s.queue = newQueue(s)
 	s.recallLimits()
@@ -89,6 +91,7 @@ func Open(cfg Config) (*Session, error) {
 	if err := s.restore(); err != nil {
 		cancel()
 		s.announcer.close()
+		s.seeker.close()
 		s.trackers.Close()
 		l.Close()
 		return nil, errors.Join(err, s.store.Close(), db.Close())
@@ -96,6 +99,7 @@ func Open(cfg Config) (*Session, error) {
 	for _, run := range []func(){
 		s.accept,
 		func() { s.announcer.run(ctx) },
+		func() { s.seeker.run(ctx) },
 		func() { s.persist.run(ctx) },
 		func() { s.queue.run(ctx) },
 		func() { s.pace.run(ctx) },
@@ -169,6 +173,7 @@ func (s *Session) Close() error {
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
+		s.seeker.close()
 		s.announcer.close()
 	}()
 	var torrents []*torrent

@@ -183,6 +183,8 @@ type Stats struct {
 	Downloaded     int64
 	Corrupt        int64
 	ListenPort     int
+	DHTNodes       int    // that are known
+	DHT            string // how it stands with the DHT, in words; "" if it is off
 	Uptime         time.Duration
 	MemoryLeased   int64 // bytes of block buffers in use or promised
 	OpenFiles      int

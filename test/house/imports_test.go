@@ -104,10 +104,11 @@ var table = map[string]layer{
 	"session/shaper":    {[]string{"piece", "metainfo"}, pure},
 	"session/metafetch": {nil, pure},
 	"session/pexset":    {[]string{"peerwire"}, pure},
+	"session/dhtpace":   {nil, pure},
 	"session": {[]string{
-		"metainfo", "piece", "choker", "peerwire", "peerwire/mse", "peerwire/utp", "tracker", "tracker/lsd", "dht",
+		"metainfo", "piece", "choker", "peerwire", "peerwire/mse", "peerwire/utp", "tracker", "tracker/lsd", "dht", "dht/krpc", "dht/lookup",
 		"storage", "storage/resume", "session/addrbook", "session/shaper", "session/superseed",
-		"session/metafetch", "session/pexset",
+		"session/metafetch", "session/pexset", "session/dhtpace",
 	}, "it wires the parts together and is known only to those above it"},
 
 	"session/superseed": {[]string{"piece"}, pure},
@@ -116,7 +117,7 @@ var table = map[string]layer{
 	"api":        {[]string{"api/client", "session", "metainfo", "piece"}, "it validates and translates; torrents are the session's"},
 	"cmd/btctl":  {[]string{"api/client", "metainfo"}, "whatever it can do, any program can do through the API"},
 	"cmd/btd": {[]string{
-		"api", "api/client", "session", "metainfo", "piece", "storage", "storage/resume", "tracker", "tracker/server",
+		"api", "api/client", "session", "metainfo", "piece", "storage", "storage/resume", "tracker", "tracker/server", "dht",
 	}, "it reads flags and wires; there is no logic in it"},
 }
 
@@ -131,6 +132,7 @@ var outside = map[string]layer{
 	"session/shaper":    {[]string{"golang.org/x/time/rate"}, pure},
 	"session/metafetch": {nil, pure},
 	"session/pexset":    {nil, pure},
+	"session/dhtpace":   {nil, pure},
 	"dht":               {nil, "what it needs of others is an id, and that comes through dht/krpc"},
 	"dht/krpc":          {[]string{"github.com/anacrolix/dht/v2/int160"}, pure},
 	"dht/contact":       {nil, pure},

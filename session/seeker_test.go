@@ -1,0 +1,284 @@
+package session
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"btd/dht"
+)
+
+// bootNode is a DHT node that knows no torrents.
+func bootNode(t *testing.T) (*dht.Server, string) {
+	t.Helper()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := dht.NewServer(dht.ServerConfig{IPv4: dht.Socket{Conn: c, Own: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, c.LocalAddr().String()
+}
+
+// joins makes a session begin with a DHT node.
+func joins(boot ...string) func(*Config) {
+	return func(cfg *Config) { cfg.DHT = DHTConfig{On: true, Bootstrap: boot, Isolated: true} }
+}
+
+// until waits for a condition that some other goroutine brings about.
+func until(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(40 * time.Second); !cond(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %s", what)
+		}
+	}
+}
+
+func TestPeersFindEachOtherByHashAlone(t *testing.T) {
+	t.Parallel()
+	boot, addr := bootNode(t)
+	c := makeContent(t, 64<<10, map[string]int{"a": 1 << 20, "b": 12345})
+	seedOf(t, c, joins(addr))
+	until(t, "announce of the seed", func() bool { return boot.Stats().IPv4.Peers > 0 })
+	leech := open(t, joins(addr))
+	if _, _, err := leech.Add(t.Context(), c.file, AddOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, leech, c, "completion", complete)
+	c.same(t, leech.cfg.Dir)
+	// A third one knows the link alone.
+	third := open(t, joins(addr))
+	addMagnet(t, third, c.link(), AddOptions{})
+	seen := false
+	await(t, third, c, "completion", func(v Torrent) bool {
+		peers, _ := third.Peers(c.meta.Hash)
+		for _, p := range peers {
+			seen = seen || p.Source == FromDHT
+		}
+		return complete(v)
+	})
+	c.same(t, third.cfg.Dir)
+	if !seen {
+		t.Error("no peer came from the DHT")
+	}
+}
+
+func TestMagnetTellsHowManyNodesWereAsked(t *testing.T) {
+	t.Parallel()
+	_, addr := bootNode(t)
+	c := makeContent(t, 64<<10, map[string]int{"": 1000})
+	leech := open(t, joins(addr))
+	addMagnet(t, leech, c.link(), AddOptions{})
+	await(t, leech, c, "node asked", func(v Torrent) bool { return v.Waiting != nil && v.Waiting.Nodes > 0 })
+}
+
+func TestPrivateTorrentsDoNotTouchTheDHT(t *testing.T) {
+	t.Parallel()
+	boot, addr := bootNode(t)
+	c := makePrivate(t, makeContent(t, 64<<10, map[string]int{"": 1 << 20}))
+	seed := seedOf(t, c, joins(addr))
+	leech := open(t, joins(addr))
+	if _, _, err := leech.Add(t.Context(), c.file, AddOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*Session{seed, leech} {
+		until(t, "node", func() bool { st := s.DHTStats(); return st.Nodes() > 0 })
+		if st := s.DHTStats(); st.Torrents != 0 || st.IPv4.Searches > 2 {
+			t.Errorf("%+v, %+v", st, st.IPv4)
+		}
+		if _, err := s.DHTLookup(t.Context(), c.meta.Hash.Wire(), nil, nil); err == nil {
+			t.Error("a private torrent was looked up")
+		}
+	}
+	if st := boot.Stats().IPv4; st.Torrents != 0 {
+		t.Errorf("%d torrents are stored", st.Torrents)
+	}
+}
+
+// TestMagnetTurnsOutPrivate has somebody announce a private torrent.
+func TestMagnetTurnsOutPrivate(t *testing.T) {
+	t.Parallel()
+	boot, addr := bootNode(t)
+	c := makePrivate(t, makeContent(t, 64<<10, map[string]int{"": 1 << 20}))
+	seed := seedOf(t, c, nil)
+	other, _ := bootNode(t)
+	other.AddHosts([]string{addr})
+	q := dht.Search{Kind: dht.GetPeers, Announce: true, Port: seed.Addr().Port()}
+	hash := c.meta.Hash.Wire()
+	q.Target.SetBytes(hash[:])
+	if r, err := other.Search(t.Context(), q); err != nil || r.Stored() == 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	leech := open(t, joins(addr))
+	addMagnet(t, leech, c.link(), AddOptions{})
+	v := await(t, leech, c, "its metadata", func(v Torrent) bool { return v.Waiting == nil && v.State == StateDownloading })
+	if !v.Private || leech.DHTStats().Torrents != 0 {
+		t.Errorf("%+v, %+v", v, leech.DHTStats())
+	}
+	if peers, err := leech.Peers(c.meta.Hash); err != nil || len(peers) > 0 {
+		t.Errorf("peers %+v, %v", peers, err)
+	}
+	if n := boot.Stats().IPv4.Peers; n != 1 {
+		t.Errorf("%d peers are stored, want the one", n)
+	}
+}
+
+func TestIdleSeedsAreAnnouncedWithoutLoading(t *testing.T) {
+	t.Parallel()
+	boot, addr := bootNode(t)
+	s := open(t, joins(addr))
+	for i := range 50 {
+		c := makeContent(t, 16<<10, map[string]int{fmt.Sprint(i): 100 + i})
+		if _, _, err := s.Add(t.Context(), c.file, AddOptions{Dir: c.dir}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "announce of all", func() bool { return boot.Stats().IPv4.Torrents == 50 })
+	for _, e := range s.entries() {
+		if e.running() != nil {
+			t.Errorf("%s has a loop", e.hash)
+		}
+	}
+	e := s.entries()[0]
+	if err := s.Stop(t.Context(), e.hash); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.DHTStats(); st.Torrents != 49 {
+		t.Errorf("%d torrents are announced after one was stopped", st.Torrents)
+	}
+}
+
+func TestTheTableSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	boot, addr := bootNode(t)
+	state := t.TempDir()
+	keep := func(cfg *Config) { cfg.StateDir = state }
+	first := open(t, func(cfg *Config) { keep(cfg); joins(addr)(cfg) })
+	until(t, "node", func() bool { st := first.DHTStats(); return st.Nodes() > 0 })
+	id := first.DHTStats().IPv4.ID
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, func(cfg *Config) { keep(cfg); joins()(cfg) })
+	until(t, "node after the restart", func() bool { st := again.DHTStats(); return st.Nodes() > 0 })
+	if got := again.DHTStats().IPv4.ID; got != id {
+		t.Errorf("the id was %v and is %v", id, got)
+	}
+	_ = boot
+}
+
+func TestATakenUDPPortIsTold(t *testing.T) {
+	t.Parallel()
+	_, addr := bootNode(t)
+	s := open(t, func(cfg *Config) { joins()(cfg); cfg.Listen = addr })
+	st := s.DHTStats()
+	if st.IPv4 != nil || st.Problem == "" || s.Stats().DHT != st.Problem || !st.On {
+		t.Errorf("%+v", st)
+	}
+	if _, err := s.DHTGet(t.Context(), [20]byte{1}, nil); err == nil {
+		t.Error("an item was got without a node")
+	}
+}
+
+// busyDHT has no place for the first searches.
+type busyDHT struct {
+	fakeDHT
+	refuse  atomic.Int32
+	started atomic.Int32
+	peer    netip.AddrPort
+}
+
+func (f *busyDHT) Start(q dht.Search, done func(dht.Results)) func() {
+	f.started.Add(1)
+	go func() {
+		if f.refuse.Add(-1) >= 0 {
+			done(dht.Results{IPv4: &dht.Result{Err: dht.ErrBusy}})
+			return
+		}
+		q.Peers([]netip.AddrPort{f.peer})
+		done(dht.Results{IPv4: &dht.Result{}})
+	}()
+	return func() {}
+}
+
+func TestBusyIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"": 100_000})
+	seed := seedOf(t, c, nil)
+	fake := &busyDHT{peer: seed.Addr()}
+	fake.refuse.Store(2)
+	leech := open(t, func(cfg *Config) { cfg.DHT = DHTConfig{On: true, fake: fake} })
+	if _, _, err := leech.Add(t.Context(), c.file, AddOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, leech, c, "completion", complete)
+	if n := fake.started.Load(); n < 3 {
+		t.Errorf("%d searches", n)
+	}
+}
+
+func TestItemsAreStoredAndFound(t *testing.T) {
+	t.Parallel()
+	_, addr := bootNode(t)
+	s := open(t, joins(addr))
+	until(t, "node", func() bool { st := s.DHTStats(); return st.Nodes() > 0 })
+	target, n, err := s.DHTPut(t.Context(), DHTItem{V: []byte("5:hello")})
+	if err != nil || n != 1 {
+		t.Fatalf("stored at %d: %v", n, err)
+	}
+	if i, err := s.DHTGet(t.Context(), target, nil); err != nil || string(i.V) != "5:hello" {
+		t.Errorf("%+v, %v", i, err)
+	}
+	if _, _, err := s.DHTPut(t.Context(), DHTItem{V: []byte("hello")}); err == nil {
+		t.Error("a value that is no bencode is stored")
+	}
+	if _, err := s.DHTGet(t.Context(), [20]byte{9}, nil); err == nil {
+		t.Error("an item was found that nobody stored")
+	}
+}
+
+// BenchmarkAnnounces is one search and announce over loopback, both nodes'
+// work included.
+func BenchmarkAnnounces(b *testing.B) {
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	boot, err := dht.NewServer(dht.ServerConfig{IPv4: dht.Socket{Conn: c, Own: true}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer boot.Close()
+	dir, err := os.MkdirTemp(b.TempDir(), "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	cfg := Config{StateDir: dir, Dir: dir, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)}
+	joins(c.LocalAddr().String())(&cfg)
+	s, err := Open(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for st := s.DHTStats(); st.Nodes() == 0; st = s.DHTStats() {
+		time.Sleep(time.Millisecond)
+	}
+	n := 0
+	for b.Loop() {
+		n++
+		q := dht.Search{Kind: dht.GetPeers, Announce: true, Port: 5}
+		q.Target.SetBytes([]byte(fmt.Sprintf("%020d", n)))
+		if _, err := s.seeker.node.Search(b.Context(), q); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
