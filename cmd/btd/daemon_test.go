@@ -35,7 +35,7 @@ func start(t *testing.T, state string, args ...string) *daemon {
 	t.Helper()
 	d := &daemon{socket: filepath.Join(state, "s"), exited: make(chan error, 1)}
 	d.cmd = exec.Command(os.Args[0], append([]string{
-		"--state", state, "--dir", t.TempDir(), "--listen", "127.0.0.1:0", "--api-socket", d.socket,
+		"--state", state, "--dir", t.TempDir(), "--listen", "127.0.0.1:0", "--api-socket", d.socket, "--dht-bootstrap=",
 	}, args...)...)
 	d.cmd.Env = append(os.Environ(), "BTD_TEST_MAIN=1")
 	d.cmd.Stderr = &d.stderr
@@ -154,10 +154,14 @@ func TestUnreadableResumeDatabase(t *testing.T) {
 	}
 }
 
-func TestDemo(t *testing.T) {
+func TestDemo(t *testing.T) { runDemo(t) }
+
+func TestDemoWithoutTracker(t *testing.T) { runDemo(t, "--trackerless") }
+
+func runDemo(t *testing.T, more ...string) {
 	var out bytes.Buffer
 	cmd := newCommand(func(string) (string, bool) { return "", false })
-	cmd.SetArgs([]string{"demo", "--size", "24MiB", "--seed-rate", "8MiB"})
+	cmd.SetArgs(append([]string{"demo", "--size", "24MiB", "--seed-rate", "8MiB"}, more...))
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)
 	if err := cmd.ExecuteContext(t.Context()); err != nil {

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 
+	"btd/dht"
 	"btd/metainfo"
 	"btd/session"
 	"btd/tracker/server"
@@ -28,7 +30,7 @@ const (
 
 func newDemo() *cobra.Command {
 	size, seedRate := byteSize(96<<20), byteRate(32<<20)
-	var keep bool
+	var keep, trackerless bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run a whole swarm on this machine and check every byte",
@@ -37,10 +39,12 @@ downloading sessions in separate directories on loopback, and checks every
 byte that arrives. It uses no network but loopback and leaves nothing behind.
 
 The seed's upload is limited, so that the downloaders have to trade with each
-other to finish soon: each must get at least a fifth of its bytes from the others.`,
+other to finish soon: each must get at least a fifth of its bytes from the others.
+
+With --trackerless there is no tracker: they find each other over a private DHT.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d := &demo{size: int64(size), seedRate: int64(seedRate), keep: keep, out: cmd.OutOrStdout(), screen: cmd.ErrOrStderr()}
+			d := &demo{size: int64(size), seedRate: int64(seedRate), keep: keep, trackerless: trackerless, out: cmd.OutOrStdout(), screen: cmd.ErrOrStderr()}
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), demoTimeout,
 				fmt.Errorf("the demo was not through after %s", demoTimeout))
 			defer cancel()
@@ -49,6 +53,7 @@ other to finish soon: each must get at least a fifth of its bytes from the other
 	}
 	cmd.Flags().Var(&size, "size", "`bytes` of content")
 	cmd.Flags().Var(&seedRate, "seed-rate", "upload `rate` of the seed; 0 is unlimited")
+	cmd.Flags().BoolVar(&trackerless, "trackerless", false, "find peers over a private DHT instead of a tracker")
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the directories afterwards and say where they are")
 	return cmd
 }
@@ -57,12 +62,15 @@ other to finish soon: each must get at least a fifth of its bytes from the other
 type demo struct {
 	size, seedRate int64
 	keep           bool
+	trackerless    bool
 	out, screen    io.Writer
 
 	root    string
 	file    []byte // the .torrent
 	meta    *metainfo.Metainfo
-	tracker string
+	tracker string      // "" if there is none
+	boot    *dht.Server // the node that all others begin with; nil with a tracker
+	bootAt  string
 	all     []*session.Session // the seed first
 	names   []string
 }
@@ -76,7 +84,11 @@ func (d *demo) run(ctx context.Context) (err error) {
 	} else {
 		defer os.RemoveAll(d.root)
 	}
-	stop, err := d.startTracker(ctx)
+	start := d.startTracker
+	if d.trackerless {
+		start = d.startNode
+	}
+	stop, err := start(ctx)
 	if err != nil {
 		return err
 	}
@@ -116,6 +128,32 @@ func (d *demo) startTracker(ctx context.Context) (stop func(), err error) {
 	}, nil
 }
 
+// startNode runs a DHT node on a free loopback port.
+func (d *demo) startNode(context.Context) (stop func(), err error) {
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		return nil, fmt.Errorf("starting the DHT node: %w", err)
+	}
+	d.bootAt = conn.LocalAddr().String()
+	if d.boot, err = dht.NewServer(dht.ServerConfig{IPv4: dht.Socket{Conn: conn, Own: true}}); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("starting the DHT node: %w", err)
+	}
+	return func() { d.boot.Close() }, nil
+}
+
+// announced waits until the seed can be found in the DHT.
+func (d *demo) announced(ctx context.Context) error {
+	for d.boot != nil && d.boot.Stats().IPv4.Peers == 0 {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
 // makeContent writes a few files of random bytes with odd sizes, and their
 // torrent.
 func (d *demo) makeContent(ctx context.Context) error {
@@ -143,9 +181,11 @@ func (d *demo) makeContent(ctx context.Context) error {
 		}
 	}
 	var err error
-	d.file, err = metainfo.Create(ctx, os.DirFS(dir), "demo", metainfo.CreateOptions{
-		Trackers: [][]string{{d.tracker}}, PieceLength: 256 << 10, CreatedBy: "btd " + version,
-	})
+	o := metainfo.CreateOptions{PieceLength: 256 << 10, CreatedBy: "btd " + version}
+	if d.tracker != "" {
+		o.Trackers = [][]string{{d.tracker}}
+	}
+	d.file, err = metainfo.Create(ctx, os.DirFS(dir), "demo", o)
 	if err != nil {
 		return err
 	}
@@ -164,6 +204,9 @@ func (d *demo) startSessions(ctx context.Context) error {
 			Listen: "127.0.0.1:0", Version: version,
 			Log: slog.New(slog.NewTextHandler(d.screen, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		}
+		if d.boot != nil {
+			cfg.DHT = session.DHTConfig{On: true, Bootstrap: []string{d.bootAt}, Isolated: true}
+		}
 		if i == 0 {
 			cfg.Limits.Up = d.seedRate
 		} else {
@@ -181,8 +224,15 @@ func (d *demo) startSessions(ctx context.Context) error {
 			if err := d.await(ctx, s, session.StateSeeding); err != nil {
 				return fmt.Errorf("waiting for the seed: %w", err)
 			}
-			fmt.Fprintf(d.out, "seeding %s in %d pieces on %s, tracker at %s\n",
-				humanize.IBytes(uint64(d.meta.Total)), d.meta.Pieces(), s.Addr(), d.tracker)
+			if err := d.announced(ctx); err != nil {
+				return fmt.Errorf("announcing the seed: %w", err)
+			}
+			where := "tracker at " + d.tracker
+			if d.boot != nil {
+				where = "no tracker, a DHT node at " + d.bootAt
+			}
+			fmt.Fprintf(d.out, "seeding %s in %d pieces on %s, %s\n",
+				humanize.IBytes(uint64(d.meta.Total)), d.meta.Pieces(), s.Addr(), where)
 		}
 	}
 	return nil

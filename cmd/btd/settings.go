@@ -4,12 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"btd/api/client"
+	"btd/dht"
 	"btd/session"
 	"btd/storage"
 
@@ -41,6 +45,9 @@ type settings struct {
 	ActiveDownloads    int      `toml:"active-downloads"`
 	ActiveSeeds        int      `toml:"active-seeds"`
 	PEX                bool     `toml:"pex"`
+	DHT                bool     `toml:"dht"`
+	DHTBootstrap       hosts    `toml:"dht-bootstrap"`
+	DHTReadOnly        bool     `toml:"dht-read-only"`
 	Prealloc           bool     `toml:"preallocate"`
 	Memory             byteSize `toml:"memory"`
 	OpenFiles          int      `toml:"open-files"`
@@ -53,6 +60,7 @@ func defaults() *settings {
 		Listen: ":6881", LogLevel: "info", LogFormat: "text",
 		MaxPeers: 500, MaxPeersPerTorrent: 80, UploadSlots: 4, ActiveDownloads: 8,
 		SuperSeeding: string(session.SuperAuto), PEX: true,
+		DHT: true, DHTBootstrap: dht.DefaultBootstrap(),
 		Memory: 32 << 20, OpenFiles: 256, SyncEvery: duration(10 * time.Second),
 	}
 	if home, err := os.UserHomeDir(); err == nil {
@@ -82,6 +90,9 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.IntVar(&s.ActiveDownloads, "active-downloads", s.ActiveDownloads, "torrents downloading at a time; -1 is unlimited")
 	f.IntVar(&s.ActiveSeeds, "active-seeds", s.ActiveSeeds, "torrents uploading at a time; 0 is unlimited")
 	f.BoolVar(&s.PEX, "pex", s.PEX, "tell peers of each other and take what they tell; private torrents never do")
+	f.BoolVar(&s.DHT, "dht", s.DHT, "find peers without trackers, over UDP at the port of --listen; private torrents never do")
+	f.Var(&s.DHTBootstrap, "dht-bootstrap", "`hosts` of the DHT to begin with, host:port, ...; hosts of your own make a network of your own, empty is none")
+	f.BoolVar(&s.DHTReadOnly, "dht-read-only", s.DHTReadOnly, "ask the DHT but do not serve it, for instance where traffic costs")
 	f.BoolVar(&s.Prealloc, "preallocate", s.Prealloc, "reserve disk space before downloading")
 	f.Var(&s.Memory, "memory", "`bytes` for blocks on their way to disk")
 	f.Var(&s.SyncEvery, "sync-every", "`time` after which finished pieces are synced to disk and recorded")
@@ -170,6 +181,8 @@ func (s *settings) check() error {
 		return fmt.Errorf("super-seeding is %q; want auto, on or off", s.SuperSeeding)
 	case s.Memory < 1<<20 || s.OpenFiles < 8:
 		return errors.New("memory must be at least 1MiB and open-files at least 8")
+	case s.DHTBootstrap.check() != nil:
+		return fmt.Errorf("dht-bootstrap: %w", s.DHTBootstrap.check())
 	case s.SyncEvery <= 0:
 		return errors.New("sync-every must be more than 0")
 	}
@@ -186,6 +199,10 @@ func (s *settings) session(log *slog.Logger) session.Config {
 		ActiveDownloads:       s.ActiveDownloads, ActiveSeeds: s.ActiveSeeds,
 		Limits:     session.Limits{Up: int64(s.LimitUp), Down: int64(s.LimitDown)},
 		RatioLimit: s.Ratio, SeedTime: time.Duration(s.SeedTime),
+		DHT: session.DHTConfig{
+			On: s.DHT, Bootstrap: s.DHTBootstrap, ReadOnly: s.DHTReadOnly,
+			Isolated: len(s.DHTBootstrap) > 0 && !slices.Equal(s.DHTBootstrap, dht.DefaultBootstrap()),
+		},
 		NoPEX: !s.PEX, Prealloc: s.Prealloc, SyncEvery: time.Duration(s.SyncEvery),
 		Storage: storage.Config{Memory: int64(s.Memory), MaxOpenFiles: s.OpenFiles, Log: log},
 		Log:     log,
@@ -223,6 +240,31 @@ func (r *byteRate) Set(v string) error {
 func (r *byteRate) UnmarshalText(t []byte) error { return r.Set(string(t)) }
 func (r *byteRate) Type() string                 { return "rate" }
 func (r *byteRate) String() string               { return fmt.Sprint(int64(*r)) }
+
+// hosts is a list of host:port, separated by commas or blanks.
+type hosts []string
+
+func (h *hosts) Set(v string) error {
+	list := hosts(strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' }))
+	if err := list.check(); err != nil {
+		return err
+	}
+	*h = list
+	return nil
+}
+
+func (h hosts) check() error {
+	for _, one := range h {
+		host, port, err := net.SplitHostPort(one)
+		if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 || host == "" {
+			return fmt.Errorf("%q is not like host:port", one)
+		}
+	}
+	return nil
+}
+
+func (h *hosts) Type() string   { return "hosts" }
+func (h *hosts) String() string { return strings.Join(*h, ",") }
 
 // duration is a time span, written as 72h or 90m.
 type duration time.Duration

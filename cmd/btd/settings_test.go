@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"btd/dht"
+
 	"github.com/spf13/pflag"
 )
 
@@ -65,6 +67,8 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{"bad rate in file", "limit-up = \"fast\"\n", nil, nil, []string{"line 1", "fast"}},
 		{"environment", "", map[string]string{"BTD_RATIO": "x"}, nil, []string{"BTD_RATIO"}},
 		{"negative", "", nil, []string{"--ratio", "-1"}, []string{"negative"}},
+		{"bootstrap in the file", "dht-bootstrap = [\"a:1\", \"nohost\"]\n", nil, nil, []string{"dht-bootstrap", "nohost"}},
+		{"bootstrap of the environment", "", map[string]string{"BTD_DHT_BOOTSTRAP": "a:0"}, nil, []string{"BTD_DHT_BOOTSTRAP", "a:0"}},
 		{"super-seeding", "super-seeding = \"maybe\"\n", nil, nil, []string{"super-seeding", "maybe", "auto"}},
 		{"no API", "", nil, []string{"--api-socket", ""}, []string{"api-socket", "api-tcp"}},
 	} {
@@ -90,5 +94,29 @@ func TestFileOfTheEnvironment(t *testing.T) {
 	s, err := loaded(t, "", map[string]string{"BTD_CONFIG": path})
 	if err != nil || s.Ratio != 2 {
 		t.Errorf("ratio %v, %v; want 2 from the file that BTD_CONFIG names", s.Ratio, err)
+	}
+}
+
+func TestBootstrapHosts(t *testing.T) {
+	for _, x := range []struct {
+		name, file string
+		env        map[string]string
+		args       []string
+		want       int
+		isolated   bool
+	}{
+		{"default", "", nil, nil, len(dht.DefaultBootstrap()), false},
+		{"file", "dht-bootstrap = [\"a:1\", \"b:2\"]\n", nil, nil, 2, true},
+		{"none in the file", "dht-bootstrap = []\n", nil, nil, 0, false},
+		{"none in the environment", "", map[string]string{"BTD_DHT_BOOTSTRAP": ""}, nil, 0, false},
+		{"flags over the file", "dht-bootstrap = [\"a:1\", \"b:2\"]\n", nil, []string{"--dht-bootstrap", "c:3,d:4, [::1]:5"}, 3, true},
+	} {
+		s, err := loaded(t, x.file, x.env, x.args...)
+		if err != nil {
+			t.Fatalf("%s: %v", x.name, err)
+		}
+		if got := s.session(nil).DHT; len(got.Bootstrap) != x.want || got.Isolated != x.isolated || !got.On {
+			t.Errorf("%s: %+v", x.name, got)
+		}
 	}
 }

@@ -65,7 +65,7 @@ func (c *btd) launch() error {
 	}
 	c.process, err = c.host.start("btd", command{argv: append([]string{
 		path, "--config", config, "--state", c.state(), "--dir", filepath.Join(c.host.dir, "default"),
-		"--listen", fmt.Sprintf(":%d", peerPort), "--api-socket", c.socket(), "--log-level", level,
+		"--listen", fmt.Sprintf(":%d", peerPort), "--api-socket", c.socket(), "--log-level", level, "--dht-bootstrap=",
 	}, c.more...), env: []string{"GORACE=halt_on_error=1"}})
 	if err != nil {
 		return err
