@@ -39,6 +39,13 @@ type Engine interface {
 	// SetPriorities changes the files that are named and no others.
 	SetPriorities(ctx context.Context, h metainfo.Hash, files map[int]session.Priority) error
 
+	// The DHT: a lookup and a put take up to a minute. The callbacks of a lookup
+	// must not block.
+	DHTStats() session.DHTStats
+	DHTLookup(ctx context.Context, hash [20]byte, trace func(session.DHTEvent), peers func([]netip.AddrPort)) (session.DHTFound, error)
+	DHTGet(ctx context.Context, target [20]byte, salt []byte) (session.DHTItem, error)
+	DHTPut(ctx context.Context, i session.DHTItem) (target [20]byte, stored int, err error)
+
 	Stats() session.Stats
 	Limits() session.Limits
 	SetSessionLimits(ctx context.Context, l session.Limits) error

@@ -59,6 +59,8 @@ func asError(err error) *client.Error {
 		return ready
 	case errors.As(err, &size):
 		return fail(client.CodeTooLarge, "the body has more than %d bytes", size.Limit)
+	case dhtStatus(err) != "":
+		return fail(dhtStatus(err), "%v", err)
 	case errors.Is(err, session.ErrNotFound):
 		return fail(client.CodeNotFound, "%v", err)
 	case errors.Is(err, metainfo.ErrUnsupported):

@@ -36,10 +36,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer s.streams.Add(-1)
 
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no")
+	streamHeader(w)
 	if r.Method == http.MethodHead {
 		return nil
 	}

@@ -96,6 +96,30 @@ func (f *fake) AddMagnet(_ context.Context, link string, o session.AddOptions) (
 	return v, false, f.note("magnet %s %+v", link, o)
 }
 
+func (f *fake) DHTStats() session.DHTStats {
+	n := &session.DHTNode{Status: "7 nodes known", Nodes: 7}
+	n.Queries[0].In, n.BadTokens = 3, 2
+	return session.DHTStats{On: true, Port: 6881, IPv4: n, Torrents: 2}
+}
+
+func (f *fake) DHTLookup(_ context.Context, hash [20]byte, trace func(session.DHTEvent), peers func([]netip.AddrPort)) (session.DHTFound, error) {
+	if err := f.note("lookup %x", hash); err != nil {
+		return session.DHTFound{}, err
+	}
+	trace(session.DHTEvent{At: time.Now(), Hop: 1, RTT: 5 * time.Millisecond, Named: 8})
+	found := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:5")}
+	peers(found)
+	return session.DHTFound{Peers: found, Queries: 9}, nil
+}
+
+func (f *fake) DHTGet(_ context.Context, target [20]byte, salt []byte) (session.DHTItem, error) {
+	return session.DHTItem{Target: target, V: []byte("3:abc"), Salt: salt}, f.note("get %x %s", target, salt)
+}
+
+func (f *fake) DHTPut(_ context.Context, i session.DHTItem) ([20]byte, int, error) {
+	return [20]byte{1}, 8, f.note("put %s %x %s %d", i.V, i.K, i.Salt, i.Seq)
+}
+
 func (f *fake) Torrents() []session.Torrent {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -131,6 +131,11 @@ func bodies() []any {
 		client.LimitsPatch{},
 		client.Version{},
 		client.Event{},
+		client.DHTStats{},
+		client.DHTEvent{},
+		client.DHTItem{},
+		client.DHTPutRequest{},
+		client.DHTPutResponse{},
 	}
 }
 
@@ -274,7 +279,7 @@ func TestAnswersMatchSchemas(t *testing.T) {
 	for path, name := range map[string]string{
 		"/v1/torrents": "TorrentList", one: "Torrent", one + "/files": "FileList", one + "/peers": "PeerList",
 		one + "/trackers": "TrackerList", one + "/pieces": "Pieces", "/v1/session/stats": "Stats",
-		"/v1/session/limits": "Limits", "/v1/session/version": "Version", "/v1/nothing": "ErrorResponse",
+		"/v1/session/limits": "Limits", "/v1/dht/stats": "DHTStats", "/v1/dht/items?target=" + strings.Repeat("0a", 20): "DHTItem", "/v1/session/version": "Version", "/v1/nothing": "ErrorResponse",
 	} {
 		_, body := p.do(t, "GET", path, "", "")
 		var got any

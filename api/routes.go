@@ -51,6 +51,10 @@ func table() []route {
 		{method: "GET", path: "/v1/session/limits", handle: (*Server).limits},
 		{method: "PATCH", path: "/v1/session/limits", body: true, handle: (*Server).setLimits},
 		{method: "GET", path: "/v1/session/version", handle: (*Server).version},
+		{method: "GET", path: "/v1/dht/stats", handle: (*Server).dhtStats},
+		{method: "GET", path: "/v1/dht/lookup", query: []string{"hash"}, handle: (*Server).dhtLookup},
+		{method: "GET", path: "/v1/dht/items", query: []string{"target", "key", "salt"}, handle: (*Server).dhtGet},
+		{method: "POST", path: "/v1/dht/items", body: true, handle: (*Server).dhtPut},
 		{method: "GET", path: "/v1/events", query: []string{"since"}, handle: (*Server).events},
 		{method: "GET", path: "/v1/openapi.yaml", handle: (*Server).openapi},
 	}

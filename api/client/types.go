@@ -235,6 +235,8 @@ type Stats struct {
 	Downloaded     int64            `json:"downloaded"`
 	Corrupt        int64            `json:"corrupt"`
 	ListenPort     int              `json:"listen_port"`
+	DHTNodes       int              `json:"dht_nodes"` // known ones
+	DHT            string           `json:"dht"`       // how it stands with the DHT, in words; "" is off
 	UptimeSeconds  int64            `json:"uptime_seconds"`
 	MemoryLeased   int64            `json:"memory_leased"` // bytes of block buffers in use or promised
 	OpenFiles      int              `json:"open_files"`
