@@ -42,6 +42,9 @@ func statsText(s client.Stats) string {
 	}
 	line("Running for", "%s", secondsText(s.UptimeSeconds))
 	line("Listening", "port %d", s.ListenPort)
+	if s.DHT != "" {
+		line("DHT", "%s", clean(s.DHT))
+	}
 	total := 0
 	var states []string
 	for _, state := range slices.Sorted(maps.Keys(s.Torrents)) {
