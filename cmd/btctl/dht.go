@@ -101,6 +101,7 @@ func countsText(m map[string]int64) string {
 		}
 		return strings.Compare(x, y)
 	})
+	names = slices.DeleteFunc(names, func(name string) bool { return m[name] == 0 })
 	for i, name := range names {
 		names[i] = fmt.Sprintf("%d %s", m[name], name)
 	}
@@ -204,7 +205,8 @@ func traceText(e client.DHTEvent) string {
 	add(e.Values, "peers")
 	add(e.Named > 0, "names %d, %d of them new", e.Named, e.New)
 	add(e.Why != "", "%s", e.Why)
-	return fmt.Sprintf("%s%-9s hop %d  %3d bits  %-21s  %s\n", at, clean(e.Kind), e.Hop, e.Bits, clean(e.Addr), clean(strings.Join(gave, ", ")))
+	text := fmt.Sprintf("%s%-9s hop %d  %3d bits  %-21s  %s", at, clean(e.Kind), e.Hop, e.Bits, clean(e.Addr), clean(strings.Join(gave, ", ")))
+	return strings.TrimRight(text, " ") + "\n"
 }
 
 func (a *app) dhtGetCmd() *cobra.Command {
