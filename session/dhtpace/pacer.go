@@ -118,13 +118,6 @@ func New[T any](cfg Config, rng *rand.Rand) *Pacer[T] {
 	return p
 }
 
-func laneOf(c Class) uint8 {
-	if c == Hungry {
-		return 0
-	}
-	return 1
-}
-
 // Add takes a torrent in. It is due at once.
 func (p *Pacer[T]) Add(v T, c Class, now time.Time) *Item[T] {
 	it := &Item[T]{Value: v, class: c, due: now, pos: -1}
