@@ -61,10 +61,10 @@ func (t *torrent) handleEarly(p *peer, m *peerwire.Message) error {
 }
 
 // makeRoomEarly drops the peer that is here longest without having the
-// metadata.
+// metadata, or without giving it.
 func (t *torrent) makeRoomEarly() bool {
 	for _, p := range t.peers.all {
-		if t.now.Sub(p.joined) > handshakeTimeout && (p.ext.M[peerwire.ExtMetadata] == 0 || p.ext.MetadataSize == 0) {
+		if t.now.Sub(p.joined) > handshakeTimeout && (p.ext.M[peerwire.ExtMetadata] == 0 || p.ext.MetadataSize == 0 || t.wait.fetch.Fruitless(p.id)) {
 			t.drop(p, errFull)
 			return true
 		}

@@ -260,6 +260,8 @@ func (t *torrent) onExtHandshake(p *peer, payload []byte) error {
 	}
 	if p.ext.M[peerwire.ExtMetadata] != 0 {
 		t.wait.fetch.Join(p.id, p.ext.MetadataSize)
+	} else {
+		t.wait.fetch.Leave(p.id)
 	}
 	return nil
 }

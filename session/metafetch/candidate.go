@@ -21,7 +21,9 @@ type candidate struct {
 
 	distrusted bool // was complete and wrong: comes from one peer alone
 	alone      uint32
-	tried      attempt // the wrong one that several peers had sent
+	until      time.Time // when the turn of that one ends, if there are others
+	willing    int       // of its peers, that were not left alone of late
+	tried      attempt   // the wrong one that several peers had sent
 }
 
 // attempt is who sent what of a wrong dictionary.
@@ -79,13 +81,27 @@ func (c *candidate) put(piece int, from uint32, data []byte) {
 	}
 }
 
-// affordable are the candidates to fetch now, those of most peers first. What
-// they can take of memory together is bounded by twice the largest dictionary.
+// affordable are the candidates to fetch now. What they can take of memory
+// together is bounded by twice the largest dictionary. Half of that goes to the
+// smallest, which are likely and cost little, the rest to those of most peers that
+// answer: a claim alone is cheap, and must not keep others from being tried.
 func (f *Fetcher) affordable() []*candidate {
+	for _, c := range f.candidates {
+		c.willing = 0
+	}
+	for _, p := range f.peers {
+		if p.c != nil && p.pauses == 0 {
+			p.c.willing++
+		}
+	}
 	all := slices.Clone(f.candidates)
-	slices.SortStableFunc(all, func(a, b *candidate) int {
-		return cmp.Or(cmp.Compare(b.peers, a.peers), cmp.Compare(a.size, b.size))
-	})
+	slices.SortStableFunc(all, func(a, b *candidate) int { return cmp.Compare(a.size, b.size) })
+	small, sum := 0, 0
+	for small < len(all) && sum+all[small].size <= f.cfg.MaxSize {
+		sum += all[small].size
+		small++
+	}
+	slices.SortStableFunc(all[small:], func(a, b *candidate) int { return cmp.Compare(b.willing, a.willing) })
 	room := 2 * f.cfg.MaxSize
 	return slices.DeleteFunc(all, func(c *candidate) bool {
 		if c.size > room {

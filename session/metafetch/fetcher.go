@@ -72,6 +72,7 @@ type peer struct {
 	asked  map[int]time.Time // pieces it has not sent yet, and when they were asked for
 	idle   time.Time         // is not asked before this
 	pauses int               // in a row
+	turns  int               // how often it was to send all alone
 }
 
 // New returns a Fetcher for the dictionary with the given SHA-1.
@@ -209,6 +210,9 @@ func (f *Fetcher) Requests(now time.Time) (reqs []Request, next time.Time) {
 	f.expire(now)
 	for _, c := range f.affordable() {
 		f.choose(c, now)
+		if c.alone != 0 && c.peers > 1 {
+			sooner(c.until)
+		}
 		for _, p := range f.peers {
 			if p.c != c || c.alone != 0 && c.alone != p.id {
 				continue
@@ -236,7 +240,18 @@ func (f *Fetcher) expire(now time.Time) {
 				break
 			}
 		}
+		if c := p.c; c != nil && c.alone == p.id && c.peers > 1 && !now.Before(c.until) {
+			f.rest(p, now)
+		}
 	}
+}
+
+// Fruitless tells whether a peer that claims to have the dictionary gave nothing
+// since it was last left alone for not answering, rejecting or contradicting
+// itself.
+func (f *Fetcher) Fruitless(id uint32) bool {
+	_, p := f.find(id)
+	return p != nil && p.c != nil && p.pauses > 0
 }
 
 // patience is how long p may owe an answer: less if everything waits for it.
@@ -267,16 +282,23 @@ func (f *Fetcher) ask(c *candidate, p *peer, now time.Time) (reqs []Request) {
 	return reqs
 }
 
-// choose picks the peer that is to send c alone, if that is what c needs.
+// choose picks the peer that is to send c alone, if that is what c needs: all
+// have their turn before one has it again. A turn is bounded, and the next one
+// of the same peer is longer, so that neither liars that take their time can keep
+// the others waiting for ever, nor is an honest peer too slow for ever.
 func (f *Fetcher) choose(c *candidate, now time.Time) {
 	if !c.distrusted || c.alone != 0 {
 		return
 	}
+	var next *peer
 	for _, p := range f.peers {
-		if p.c == c && !p.idle.After(now) {
-			c.alone = p.id
-			return
+		if p.c == c && !p.idle.After(now) && (next == nil || p.turns < next.turns) {
+			next = p
 		}
+	}
+	if next != nil {
+		next.turns++
+		c.alone, c.until = next.id, now.Add(f.cfg.Patience<<min(next.turns, 6))
 	}
 }
 

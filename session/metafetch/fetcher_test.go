@@ -442,3 +442,61 @@ func BenchmarkLargest(b *testing.B) {
 		}
 	}
 }
+
+// TestClaimsAloneKeepNobodyOut has many that claim the largest dictionaries and
+// say no more, and one honest peer.
+func TestClaimsAloneKeepNobodyOut(t *testing.T) {
+	for _, size := range []int{50_000, 20 << 20} {
+		info := random(size, 20)
+		w := newWorld(t, info, Config{})
+		for id := range uint32(60) {
+			w.add(id+1, other{size: 30<<20 - int(id/20), mute: true})
+		}
+		w.run(time.Minute)
+		w.now = start.Add(time.Minute)
+		w.add(100, other{data: info, delay: 10 * time.Millisecond})
+		w.run(10 * time.Minute)
+		w.wantInfo(info)
+		if !w.f.Fruitless(1) || w.f.Fruitless(100) || w.f.Fruitless(1000) {
+			t.Error("who gave nothing is not known")
+		}
+	}
+}
+
+// TestSlowLiarsTakeTurns has two liars that came first. Each sends pieces, as
+// slowly as it may, and never the last; an honest peer came last.
+func TestSlowLiarsTakeTurns(t *testing.T) {
+	info := random(20*PieceSize, 21)
+	wrong := random(20*PieceSize, 22)
+	w := newWorld(t, info, Config{Pipeline: 1})
+	w.f.Join(1, len(wrong))
+	w.f.Join(2, len(wrong))
+	w.f.Join(3, len(info))
+	c := w.f.candidates[0]
+	c.distrusted = true
+	for step := 0; step < 100_000 && w.info == nil; step++ {
+		if w.now.Sub(start) > time.Hour {
+			t.Fatal("after an hour the honest peer had no turn")
+		}
+		reqs, next := w.f.Requests(w.now)
+		for _, r := range reqs {
+			piece := wrong[r.Piece*PieceSize:][:PieceSize]
+			switch {
+			case r.Peer == 3:
+				piece = info[r.Piece*PieceSize:][:PieceSize]
+			case r.Piece == 19:
+				continue
+			default:
+				w.now = w.now.Add(8 * time.Second)
+			}
+			w.info = w.f.Data(r.Peer, r.Piece, len(info), piece, w.now).Info
+		}
+		if len(reqs) == 0 {
+			if next.IsZero() {
+				t.Fatal("nothing is waited for")
+			}
+			w.now = next
+		}
+	}
+	w.wantInfo(info)
+}
