@@ -69,7 +69,11 @@ type undialed struct {
 
 func (u *undialed) apply(t *torrent) {
 	t.peers.dialling--
-	t.book.Failed(u.addr, reasonOf(u.err), t.now)
+	why := u.err
+	if t.private() && Source(t.book.Source(u.addr)).public() {
+		why = errPrivate // it was dialled before we knew
+	}
+	t.book.Failed(u.addr, reasonOf(why), t.now)
 	t.clock.dialAt = t.now
 	t.log.Debug("dial", "peer", u.addr, "err", u.err)
 }

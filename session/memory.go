@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"btd/metainfo"
@@ -21,9 +22,13 @@ func peersKey(h metainfo.Hash) string { return "peers " + h.String() }
 
 // rememberPeers keeps the best addresses for the torrent's next loop. Those of
 // a download survive a restart as well: a swarm without a tracker would be
-// lost otherwise.
+// lost otherwise. While nobody knows whether the torrent is private, only those
+// are kept that it may know then: the next loop does not know their source.
 func (t *torrent) rememberPeers() {
 	list := t.book.Best(rememberedPeers)
+	if t.wait != nil {
+		list = slices.DeleteFunc(list, func(a netip.AddrPort) bool { return Source(t.book.Source(a)).public() })
+	}
 	t.e.mu.Lock()
 	t.e.known = list
 	removed := t.e.removed

@@ -82,6 +82,9 @@ func (t *torrent) join(j *joined) {
 	case t.book.Banned(j.addr.Addr()):
 		refuse(errBanned)
 		return
+	case t.private() && j.source.public(): // it was dialled before we knew
+		refuse(errPrivate)
+		return
 	case old != nil && !t.replaces(old, j):
 		refuse(errDuplicate)
 		return
@@ -229,6 +232,8 @@ func reasonOf(why error) addrbook.Reason {
 		return addrbook.Self
 	case errors.Is(why, errDuplicate):
 		return addrbook.Duplicate
+	case errors.Is(why, errPrivate):
+		return addrbook.Unwanted
 	case errors.Is(why, errBothSeeds):
 		return addrbook.Useless
 	case errors.Is(why, errFull), errors.Is(why, errNotReady), errors.Is(why, errStopping), errors.Is(why, context.Canceled):

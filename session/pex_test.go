@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -287,6 +288,94 @@ func TestNodesAreExchanged(t *testing.T) {
 		}
 		if !private && (len(port) != 1 || port[0] != uint32(s.Addr().Port()) || len(told) != 1 || told[0] != netip.MustParseAddrPort("127.0.0.1:1234")) {
 			t.Errorf("ports %v were sent, nodes %v taken", port, told)
+		}
+	}
+}
+
+// lateServer is a peer that shakes hands when it is let, and tells whether the
+// other side then ended the connection.
+func lateServer(t *testing.T, hash [20]byte, dialled, let chan struct{}) (addr netip.AddrPort, ended chan bool) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	ended = make(chan bool, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		if _, err := peerwire.ReadHandshake(c); err != nil {
+			return
+		}
+		close(dialled)
+		<-let
+		h := peerwire.Handshake{InfoHash: hash, PeerID: [20]byte{9}}
+		h.SetFast()
+		_, _ = c.Write(h.Append(nil))
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_, err = c.Read(make([]byte, 1))
+		ended <- err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+	}()
+	return l.Addr().(*net.TCPAddr).AddrPort(), ended
+}
+
+// TestPrivateMagnetDropsDialsUnderWay dials a peer that another one told of, and
+// hears that the torrent is private before the handshake is over.
+func TestPrivateMagnetDropsDialsUnderWay(t *testing.T) {
+	t.Parallel()
+	c := makePrivate(t, manyFiles(t))
+	dialled, let := make(chan struct{}), make(chan struct{})
+	late, ended := lateServer(t, c.meta.Hash.Wire(), dialled, let)
+	var once sync.Once
+	f := serveMeta(t, "127.0.0.1", c.meta.Hash.Wire(), c.meta.Raw, func(conn net.Conn, ext byte, m *peerwire.Metadata) {
+		once.Do(func() {
+			pex := peerwire.PEX{Added: []peerwire.PEXPeer{{Addr: late}}}
+			_, _ = conn.Write(peerwire.AppendExtended(nil, ourExtensions[peerwire.ExtPEX], pex.Append(nil)))
+		})
+		<-dialled
+		sendMeta(conn, ext, m)
+	})
+	s := open(t, nil)
+	addMagnet(t, s, c.link(), AddOptions{Peers: []netip.AddrPort{f.addr}})
+	await(t, s, c, "the metadata", func(v Torrent) bool { return v.State == StateDownloading })
+	close(let)
+	if !<-ended {
+		t.Error("a peer that another one told of is connected to a private torrent")
+	}
+	await(t, s, c, "the end of the dial", func(v Torrent) bool { return v.PeersKnown == 1 })
+}
+
+// TestPeersHeardOfAreNotRemembered restarts while the metadata is missing: the
+// next run could not tell where the addresses came from.
+func TestPeersHeardOfAreNotRemembered(t *testing.T) {
+	t.Parallel()
+	c := makePrivate(t, manyFiles(t))
+	var once sync.Once
+	f := serveMeta(t, "127.0.0.1", c.meta.Hash.Wire(), c.meta.Raw, func(conn net.Conn, _ byte, _ *peerwire.Metadata) {
+		once.Do(func() {
+			pex := peerwire.PEX{Added: []peerwire.PEXPeer{{Addr: netip.MustParseAddrPort("127.0.0.9:9")}, {Addr: netip.MustParseAddrPort("127.0.0.1:1")}}}
+			_, _ = conn.Write(peerwire.AppendExtended(nil, ourExtensions[peerwire.ExtPEX], pex.Append(nil)))
+		})
+	})
+	state := t.TempDir()
+	edit := func(cfg *Config) { cfg.StateDir = state }
+	s := open(t, edit)
+	addMagnet(t, s, c.link(), AddOptions{Peers: []netip.AddrPort{f.addr}})
+	await(t, s, c, "what was heard of", func(v Torrent) bool { return v.PeersKnown == 3 })
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := open(t, edit).db.Get(peersKey(c.meta.Hash))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range parseAddrs(b) {
+		if a != f.addr {
+			t.Errorf("%v is remembered", a)
 		}
 	}
 }

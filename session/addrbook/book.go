@@ -60,6 +60,7 @@ const (
 	Useless                 // neither has what the other wants, for they are seeds both: tried again when we lack pieces
 	Self                    // it was ourselves: never again
 	Duplicate               // the peer is connected through another address: forgotten
+	Unwanted                // the address must not be known: forgotten
 	Ours                    // for a reason of ours: says nothing of the address, tried again soon
 )
 
@@ -335,7 +336,7 @@ func (b *Book) ended(e *entry, why Reason, now time.Time, proven bool) {
 			b.self = b.self[1:]
 		}
 		return
-	case Duplicate:
+	case Duplicate, Unwanted:
 		b.forget(e)
 		return
 	case Useless:
