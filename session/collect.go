@@ -210,8 +210,8 @@ func (t *torrent) collected() bool {
 		case err == nil:
 			if m != nil {
 				t.log.Info("metadata is here", "name", m.Name, "bytes", len(m.Raw))
-				t.keepPrivate(m.Private)
 			}
+			t.keepPrivate(t.e.private())
 			return true
 		}
 		t.e.setProblem(t.s, err.Error())

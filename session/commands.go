@@ -141,7 +141,7 @@ func (s *Session) merge(ctx context.Context, e *entry, m *metainfo.Metainfo, o A
 	if e == nil || !e.await() {
 		return Torrent{}, false, fmt.Errorf("%w: it was removed at the same moment: add it again", ErrNotFound)
 	}
-	if !m.Private {
+	if rec, _ := e.record(); !m.Private || rec.Magnet != "" { // a link may lack a private torrent's trackers
 		for tier, urls := range m.Trackers {
 			if err := s.AddTrackers(ctx, e.hash, tier, urls); err != nil {
 				return Torrent{}, true, err

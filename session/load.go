@@ -51,6 +51,10 @@ func (t *torrent) turnAway() {
 	for _, ev := range t.in.drain(nil) {
 		if j, ok := ev.(*joined); ok {
 			j.conn.Close()
+			if j.dialed {
+				t.peers.dialling--
+				t.book.Failed(j.addr, addrbook.Ours, time.Now())
+			}
 		} else {
 			t.in.post(ev)
 		}

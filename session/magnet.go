@@ -64,7 +64,7 @@ func (s *Session) magnetRecord(m *metainfo.Magnet, o AddOptions) resume.Record {
 	}
 	v1, _ := m.Hash.V1()
 	rec := resume.Record{
-		Hash: metainfo.V1(v1), Name: m.Name, Dir: filepath.Clean(dir), Magnet: m.String(),
+		Hash: metainfo.V1(v1), Name: m.Name, Dir: filepath.Clean(dir), Magnet: stored(m),
 		Added: time.Now(), Stopped: o.Stopped, Sequential: o.Sequential,
 		LimitUp: o.Limits.Up, LimitDown: o.Limits.Down, Trackers: m.Tiers(),
 	}
@@ -72,6 +72,19 @@ func (s *Session) magnetRecord(m *metainfo.Magnet, o AddOptions) resume.Record {
 		rec.Name = rec.Hash.String()
 	}
 	return rec
+}
+
+// stored is a link as it is recorded: without its trackers, which have a place
+// of their own, and short enough to be read back, however much it has to escape.
+func stored(m *metainfo.Magnet) string {
+	kept := *m
+	kept.Trackers = nil
+	link := kept.String()
+	for len(link) > metainfo.MaxMagnet && len(kept.WebSeeds) > 0 {
+		kept.WebSeeds = kept.WebSeeds[:len(kept.WebSeeds)/2]
+		link = kept.String()
+	}
+	return link
 }
 
 // spansOf is the wanted files as a link has them: those of the call, if it
@@ -124,7 +137,7 @@ func (s *Session) wantMore(ctx context.Context, e *entry, link *metainfo.Magnet)
 	case rec.Magnet != "":
 		return e.change(s.db, func(r *resume.Record) {
 			if old, err := metainfo.ParseMagnet(r.Magnet); err == nil {
-				r.Magnet = joinLinks(old, link).String()
+				r.Magnet = stored(joinLinks(old, link))
 			}
 		})
 	case only == nil:
@@ -177,8 +190,13 @@ func (s *Session) supply(e *entry, m *metainfo.Metainfo) error {
 	if t := e.running(); t != nil && t.tell(func(t *torrent) { t.supplied(m) }) {
 		return nil
 	}
-	_, err := s.fulfil(e, m.Raw, m.WebSeeds)
-	return err
+	if _, err := s.fulfil(e, m.Raw, m.WebSeeds); err != nil {
+		return err
+	}
+	if t := e.running(); t != nil { // it began meanwhile, and may still wait
+		t.tell(func(t *torrent) { t.supplied(m) })
+	}
+	return nil
 }
 
 // fulfil turns a torrent that waits for its metadata into an ordinary one. It

@@ -465,3 +465,77 @@ func TestLinksAreJoined(t *testing.T) {
 		}
 	}
 }
+
+// TestPrivateTorrentFileBringsItsTrackers adds the file of a private torrent
+// whose link had no tracker.
+func TestPrivateTorrentFileBringsItsTrackers(t *testing.T) {
+	t.Parallel()
+	c := makePrivate(t, makeContent(t, 16<<10, map[string]int{"": 50_000}, "http://one.invalid/announce"))
+	s := open(t, nil)
+	addMagnet(t, s, c.link(), AddOptions{})
+	await(t, s, c, "the wait", func(v Torrent) bool { return v.State == StateMetadata })
+	if _, existed, err := s.Add(t.Context(), c.file, AddOptions{}); err != nil || !existed {
+		t.Fatalf("existed %v, %v", existed, err)
+	}
+	await(t, s, c, "the end of the wait", func(v Torrent) bool { return v.State == StateDownloading && v.Private })
+	if got, err := s.Trackers(c.meta.Hash); err != nil || len(got) != 1 {
+		t.Errorf("trackers %+v, %v", got, err)
+	}
+}
+
+// TestLinksAreReadBack has links that become longer than is read when they are
+// written in the usual form.
+func TestLinksAreReadBack(t *testing.T) {
+	t.Parallel()
+	link := "magnet:?xt=urn:btih:" + strings.Repeat("ab", 20)
+	for i := range 100 {
+		link += fmt.Sprintf("&tr=http://%d.invalid/%s&ws=http://%d.invalid/%s", i, strings.Repeat("/", 250), i, strings.Repeat("/", 250))
+	}
+	m, err := metainfo.ParseMagnet(link)
+	if err != nil || len(m.Trackers) == 0 || len(m.WebSeeds) == 0 || len(m.String()) <= metainfo.MaxMagnet {
+		t.Fatalf("%d trackers, %d web seeds, %v", len(m.Trackers), len(m.WebSeeds), err)
+	}
+	back, err := metainfo.ParseMagnet(stored(m))
+	if err != nil || len(back.WebSeeds) == 0 {
+		t.Fatalf("what is recorded is not read back: %v", err)
+	}
+	s := open(t, nil)
+	addMagnet(t, s, link, AddOptions{})
+	c := content{meta: &metainfo.Metainfo{}}
+	c.meta.Hash = m.Hash
+	await(t, s, c, "the wait", func(v Torrent) bool { return v.State == StateMetadata })
+}
+
+// TestDialsEndWhileTheDiskIsFull has connections come that nothing can be done
+// with.
+func TestDialsEndWhileTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	c := manyFiles(t)
+	addMagnet(t, s, c.link(), AddOptions{Stopped: true})
+	e := s.byWire(c.meta.Hash.Wire())
+	to := newTorrent(s, e)
+	link, err := metainfo.ParseMagnet(c.link())
+	if err != nil {
+		t.Fatal(err)
+	}
+	to.beginCollect(link)
+	a := netip.MustParseAddrPort("127.0.0.9:9")
+	to.learn([]netip.AddrPort{a}, FromUser)
+	if _, ok, _ := to.book.Next(time.Now(), netip.AddrPort{}); !ok {
+		t.Fatal("nothing to dial")
+	}
+	to.peers.dialling++
+	near, far := net.Pipe()
+	defer far.Close()
+	to.in.post(&joined{conn: &conn{Conn: near, release: func() {}}, addr: a, dialed: true})
+	to.turnAway()
+	if to.peers.dialling != 0 {
+		t.Errorf("%d dials are under way", to.peers.dialling)
+	}
+	if _, ok, wait := to.book.Next(time.Now(), netip.AddrPort{}); ok || wait > time.Hour {
+		t.Errorf("the address is dialled again in %v", wait)
+	}
+	to.stop()
+	to.s.announcer.stop(e)
+}
