@@ -199,6 +199,29 @@ func TestHostileResponders(t *testing.T) {
 	}
 }
 
+// TestOurIDIsNoAnswer has a good node that says our own id from some time on.
+func TestOurIDIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	w := grow(t, 4, addrOf)
+	us, bad := w.nodes[addrOf(0)], w.nodes[addrOf(1)]
+	if !us.table.Has(addrOf(1)) {
+		t.Fatal("it is not known")
+	}
+	inner := bad.cfg.Send
+	bad.cfg.Send = func(b []byte, to netip.AddrPort) error {
+		var r krpc.Message
+		if r.Decode(b) == krpc.None && r.Kind == krpc.Reply && to == addrOf(0) {
+			r.ID = us.ID()
+			return inner(r.Append(nil), to)
+		}
+		return nil
+	}
+	w.run(time.Hour, nil)
+	if us.table.Has(addrOf(1)) {
+		t.Error("who answers with our own id is handed out to others after an hour")
+	}
+}
+
 // mutate changes a packet.
 func mutate(rng *rand.Rand, b []byte) []byte {
 	b = slices.Clone(b)

@@ -161,14 +161,14 @@ func (n *Node) handleReply(m *krpc.Message, fault krpc.Fault, from netip.AddrPor
 		delete(t.search.byAddr, from)
 	}
 	rtt := max(now.Sub(t.sent), 1)
+	if fault == krpc.None && m.Kind == krpc.Reply && m.ID == n.self {
+		fault = krpc.FaultID // what comes back from ourselves is a query: see ourOwn
+	}
 	if fault != krpc.None || m.Kind == krpc.Error {
 		n.failed(t, m, fault, now)
 		return
 	}
 	n.stats.Replies++
-	if m.ID == n.self {
-		return // our own packet came back to us
-	}
 	was := n.table.Len()
 	asked := t.to
 	if asked.ID != m.ID && contact.Secure(m.ID, from.Addr()) {
