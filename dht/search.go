@@ -227,8 +227,8 @@ func (n *Node) begin(s *search, now time.Time) {
 	}
 	s.look = lookup.New(lookup.Config{
 		Self: n.self, IPv6: n.cfg.IPv6, RTT: &n.rtt, Bits: n.table.Bits(), Trace: s.Trace,
-		Refuse: func(addr netip.AddrPort) bool {
-			return n.table.Refuses(addr, now) || (n.cfg.Refuse != nil && n.cfg.Refuse(addr))
+		Refuse: func(c contact.Node) bool {
+			return n.table.Refuses(c, now) || (n.cfg.Refuse != nil && n.cfg.Refuse(c.Addr))
 		},
 		Announce: s.Announce || s.Put != nil, Values: s.Kind != FindNode, Timeout: timeout,
 	}, s.Target, start, now)

@@ -60,7 +60,7 @@ func TestWhoIsNoCandidate(t *testing.T) {
 		"blocked":      blocked,
 		"known":        {ID: randomKey(rng).ID(), Addr: from.Addr},
 	} {
-		l := New(Config{Self: self, Refuse: func(a netip.AddrPort) bool { return a == blocked.Addr }}, target, candidates(from), start)
+		l := New(Config{Self: self, Refuse: func(c contact.Node) bool { return c.Addr == blocked.Addr }}, target, candidates(from), start)
 		l.Next(start, nil)
 		l.OnReply(Reply{From: from.Addr, ID: from.ID, Nodes: []contact.Node{n}}, start)
 		if l.Stats().Believed != 0 {
@@ -158,6 +158,33 @@ func TestNobodySteersAlone(t *testing.T) {
 	closestAre(t, l, n.nodes[:8])
 	if asked > credit || took > 2*time.Second {
 		t.Errorf("%d dead nodes were asked on the word of one; %v", asked, took)
+	}
+}
+
+// TestWrongNamesHideNobody has a node that names the closest by ids which are
+// not theirs, before anybody else names them.
+func TestWrongNamesHideNobody(t *testing.T) {
+	t.Parallel()
+	for _, late := range []time.Duration{20 * time.Millisecond, 300 * time.Millisecond} {
+		rng := newRand(26)
+		n := newNet(rng, 60)
+		liar := n.nodes[50]
+		l := New(Config{}, n.target, candidates(n.nodes[50:]...), start)
+		drive(t, l, func(q Query) (Reply, time.Duration, bool) {
+			r, after, _ := n.answer(q)
+			if q.Addr == liar.Addr {
+				r.Nodes = nil
+				for i, near := range n.nodes[:5] {
+					r.Nodes = append(r.Nodes, contact.Node{ID: nodeAt(rng, n.target, 12+i, 0).ID, Addr: near.Addr})
+				}
+				return r, time.Millisecond, true // the first to answer
+			}
+			if at := slices.IndexFunc(n.nodes, func(x contact.Node) bool { return x.Addr == q.Addr }); at < 5 {
+				r.ID, after = n.nodes[at].ID, late
+			}
+			return r, after, true
+		})
+		closestAre(t, l, n.nodes[:8])
 	}
 }
 

@@ -29,6 +29,7 @@ const (
 	maxTaken      = 16 // and of these, the closest that count
 	perNetwork    = 2  // nodes of one network asked at once or answered
 	perID         = 2  // addresses tried for one id
+	maxNames      = 3  // ids that are kept of one address, beside the first
 	maxToken      = 64 // bytes; longer ones are taken as none
 	credit        = 5  // nodes asked because of one node, before any of them answers
 	creditEach    = 4  // and as many more for each that did
@@ -49,8 +50,8 @@ type Config struct {
 	RTT        *RTT          // of the node, fed by the search; nil means its own
 	Bits       int           // log2 of how many nodes the network has (table.Bits); 0 if unknown
 
-	// Refuse, if set, keeps addresses from being asked: blocked ones, our own.
-	Refuse func(netip.AddrPort) bool
+	// Refuse, if set, keeps nodes from being asked: blocked ones, our own.
+	Refuse func(contact.Node) bool
 	// Trace, if set, is told what happens as it happens.
 	Trace func(Event)
 }
@@ -173,6 +174,8 @@ type candidate struct {
 	lost    time.Time // the end of the search does not wait for it any longer
 	againAt time.Time // when it is to be asked once more; zero is never
 	token   string
+	others  []krpc.ID // by which it was named as well, at most maxNames
+	told    krpc.ID   // by which it answered, if that is none of them
 }
 
 // New begins a search for target with these nodes.

@@ -52,7 +52,8 @@ func (l *Lookup) OnReply(r Reply, now time.Time) bool {
 	return true
 }
 
-// identify holds a reply's id against the one that was asked for.
+// identify holds a reply's id against the one that was asked for, and those by
+// which others named the node: one that names it wrongly hides nobody.
 func (l *Lookup) identify(c *candidate, r Reply) (why string) {
 	key := contact.KeyOf(r.ID)
 	if key == l.self {
@@ -64,10 +65,13 @@ func (l *Lookup) identify(c *candidate, r Reply) (why string) {
 		}
 	}
 	if !c.unnamed {
-		if c.node.ID != r.ID {
+		if c.node.ID == r.ID {
+			return ""
+		}
+		if !slices.Contains(c.others, r.ID) {
+			c.told = r.ID
 			return "another id"
 		}
-		return ""
 	}
 	c.node.ID, c.unnamed = r.ID, false
 	c.secure = contact.Secure(r.ID, r.From.Addr())
@@ -159,8 +163,14 @@ func (l *Lookup) take(from *candidate, nodes []contact.Node) (taken int) {
 
 // add makes a candidate of a node, if the rules allow it and it is new.
 func (l *Lookup) add(n contact.Node, by *candidate, unnamed bool) *candidate {
-	if old := l.byAddr[n.Addr]; old != nil {
-		if old.node.ID == n.ID && by != nil && old.by != by {
+	if old := l.byAddr[n.Addr]; old != nil && (old.told.IsZero() || old.told != n.ID) {
+		switch {
+		case by == nil:
+		case old.node.ID != n.ID:
+			if len(old.others) < maxNames && !slices.Contains(old.others, n.ID) {
+				old.others = append(old.others, n.ID)
+			}
+		case old.by != by:
 			old.named++
 			old.reserve = false // it is near, however slow: others name it
 		}
@@ -170,7 +180,7 @@ func (l *Lookup) add(n contact.Node, by *candidate, unnamed bool) *candidate {
 	if key == l.self && !unnamed || n.Addr.Addr().Is4() == l.cfg.IPv6 || contact.ScopeOf(n.Addr) == contact.Unusable {
 		return nil
 	}
-	if l.cfg.Refuse != nil && l.cfg.Refuse(n.Addr) {
+	if l.cfg.Refuse != nil && l.cfg.Refuse(n) {
 		return nil
 	}
 	c := &candidate{

@@ -13,14 +13,15 @@ import (
 // id is the one in the reply; rtt is the time since the query was sent, 0 if
 // that is not known.
 //
-// A node that answers with another id than it was asked for is not believed
-// any more for an hour, and whoever named it so loses credit.
+// A node that answers with another id than it was asked for has lied only if it
+// had told us an id itself: otherwise the lie may be of whoever named it so, who
+// loses credit. Or else anybody could have us refuse anybody. Who tells a second
+// id is not believed any more for an hour.
 func (t *Table) Answered(asked contact.Node, id krpc.ID, rtt time.Duration, now time.Time) {
 	t.hear(now)
 	t.dead.forget(asked.Addr)
 	e := t.byAddr[asked.Addr]
-	if !asked.ID.IsZero() && asked.ID != id {
-		t.Lied(asked.Addr, now)
+	if !asked.ID.IsZero() && asked.ID != id && !t.misnamed(e, asked.Addr, id, now) {
 		return
 	}
 	if e != nil && e.node.ID != id {
@@ -111,6 +112,12 @@ func (t *Table) Lied(addr netip.AddrPort, now time.Time) {
 	if e == nil {
 		return
 	}
+	t.disown(e, now)
+}
+
+// disown forgets a node that is not what was said of it, and takes credit from
+// whoever said so.
+func (t *Table) disown(e *entry, now time.Time) {
 	s := t.byAddr[e.source]
 	t.report(e, false)
 	t.remove(e)
@@ -123,8 +130,36 @@ func (t *Table) Lied(addr netip.AddrPort, now time.Time) {
 	}
 }
 
-// Refuses reports whether the node at addr was caught lying not long ago.
-func (t *Table) Refuses(addr netip.AddrPort, now time.Time) bool { return t.liars.has(addr, now) }
+// misnamed handles the answer of a node, known as e or not at all, with another
+// id than it was asked for. It reports whether the node is believed.
+func (t *Table) misnamed(e *entry, addr netip.AddrPort, id krpc.ID, now time.Time) bool {
+	told, known := t.told.get(addr, now)
+	if e != nil && e.proven() {
+		told, known = e.node.ID, true
+	}
+	switch {
+	case known && told == id:
+		return true // it says what it always said
+	case known:
+		t.Lied(addr, now)
+	default:
+		t.told.set(addr, id, now)
+		if e != nil {
+			t.disown(e, now)
+		}
+	}
+	return false
+}
+
+// Refuses reports whether the node was caught lying not long ago, or is known by
+// another id. A zero id is not looked at.
+func (t *Table) Refuses(n contact.Node, now time.Time) bool {
+	told, known := t.told.get(n.Addr, now)
+	if e := t.byAddr[n.Addr]; e != nil && e.proven() {
+		told, known = e.node.ID, true
+	}
+	return t.liars.has(n.Addr, now) || known && told != n.ID && !n.ID.IsZero()
+}
 
 // Seen tells of a query that came from a node that does not say it is
 // read-only (BEP 43).
@@ -152,7 +187,7 @@ func (t *Table) Named(from netip.AddrPort, nodes []contact.Node, now time.Time) 
 	}
 	taken := 0
 	for _, n := range nodes[:min(len(nodes), maxNamed)] {
-		if t.byAddr[n.Addr] != nil || !contact.MayName(from, n.Addr) {
+		if t.byAddr[n.Addr] != nil || !contact.MayName(from, n.Addr) || t.Refuses(n, now) {
 			continue
 		}
 		if t.good >= smallNetwork && source.target != (contact.Key{}) {

@@ -247,8 +247,12 @@ func TestLiarsAndWhoNamesThem(t *testing.T) {
 			t.Fatal("two liars were enough to drop who named them")
 		}
 		tab.Answered(n, randomID(rng), time.Millisecond, start)
-		if tab.byAddr[n.Addr] != nil || !tab.Refuses(n.Addr, start) {
-			t.Fatal("a node that answered with another id is not refused")
+		if tab.byAddr[n.Addr] != nil || tab.Refuses(contact.Node{Addr: n.Addr}, start) {
+			t.Fatal("who was named by another id is still known by it, or refused")
+		}
+		tab.Answered(n, randomID(rng), time.Millisecond, start)
+		if tab.byAddr[n.Addr] != nil || !tab.Refuses(contact.Node{Addr: n.Addr}, start) {
+			t.Fatal("a node that answered with two ids is not refused")
 		}
 	}
 	if tab.Has(friend.Addr) {
@@ -258,6 +262,41 @@ func TestLiarsAndWhoNamesThem(t *testing.T) {
 	join(tab, friend, time.Millisecond, later)
 	if !tab.Has(friend.Addr) {
 		t.Error("it is refused for more than an hour")
+	}
+}
+
+// TestWrongNamesHurtNobody has a stranger that names good nodes by ids which are
+// not theirs, so that they are asked for by these.
+func TestWrongNamesHurtNobody(t *testing.T) {
+	t.Parallel()
+	tab, rng := newTable(12)
+	known, unknown := stranger(rng), stranger(rng)
+	join(tab, known, time.Millisecond, start)
+	for i := range 3 {
+		now := start.Add(time.Duration(i) * time.Second)
+		for _, n := range []contact.Node{known, unknown} {
+			tab.Answered(contact.Node{ID: randomID(rng), Addr: n.Addr}, n.ID, time.Millisecond, now)
+			if tab.Refuses(n, now) {
+				t.Fatal("a node with one id only is refused")
+			}
+		}
+		if !tab.Has(known.Addr) {
+			t.Fatal("a good node is forgotten because somebody gave it a wrong name")
+		}
+	}
+	if !tab.Has(unknown.Addr) {
+		t.Error("a node that tells the same id each time never gets in")
+	}
+	tab.Answered(contact.Node{ID: known.ID, Addr: known.Addr}, randomID(rng), time.Millisecond, start)
+	if tab.Has(known.Addr) || !tab.Refuses(known, start) {
+		t.Error("a node that changed its id without need is believed")
+	}
+	for range 10_000 {
+		n := stranger(rng)
+		tab.Answered(contact.Node{ID: randomID(rng), Addr: n.Addr}, n.ID, time.Millisecond, start)
+	}
+	if len(tab.told.ids) > tab.told.size || len(tab.told.order) > tab.told.size {
+		t.Errorf("%d ids are kept, %d in order", len(tab.told.ids), len(tab.told.order))
 	}
 }
 

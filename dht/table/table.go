@@ -66,8 +66,9 @@ type Table struct {
 
 	keeper keeper // upkeep.go
 
-	liars memory // caught lying
-	dead  memory // named or seen, and did not answer
+	liars memory  // caught lying
+	dead  memory  // named or seen, and did not answer
+	told  sayings // answered with another id than others say
 
 	near [maxClosest]contact.Key // scratch of Closest
 }
@@ -122,6 +123,7 @@ func New(cfg Config, self krpc.ID, rng *rand.Rand, now time.Time) *Table {
 		heard:    now,
 		liars:    memory{size: 256, lasts: time.Hour},
 		dead:     memory{size: 1024, lasts: 15 * time.Minute},
+		told:     sayings{size: 256, lasts: time.Hour},
 	}
 	return t
 }

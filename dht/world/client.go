@@ -2,7 +2,6 @@ package world
 
 import (
 	"math/rand/v2"
-	"net/netip"
 	"time"
 
 	"btd/dht/contact"
@@ -163,7 +162,7 @@ func (c *Client) Lookup(target krpc.ID, announce bool, cached []contact.Node) Ou
 	cfg := c.cfg
 	cfg.Announce, cfg.Values = announce, true
 	cfg.Bits = c.Table.Bits()
-	cfg.Refuse = func(a netip.AddrPort) bool { return c.Table.Refuses(a, c.sim.Now) }
+	cfg.Refuse = func(n contact.Node) bool { return c.Table.Refuses(n, c.sim.Now) }
 	began, over := c.sim.Now, false
 	var start []lookup.Candidate
 	for _, n := range cached {

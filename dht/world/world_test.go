@@ -71,7 +71,9 @@ func TestHostile(t *testing.T) {
 		was := Ours(NewNetwork(Config{Seed: 1, Dead: dead}), "honest", p)
 		row := Ours(NewNetwork(Config{Seed: 1, Dead: dead, Hostile: 0.05}), "hostile", p)
 		for _, q := range []float64{0.5, 0.99} {
-			atMost(t, row, "first", Quantile(row.First, q), Quantile(was.First, q)*13/10)
+			// Nobody is refused on the word of others, so that those whom
+			// accomplices name wrongly are asked again under their own ids.
+			atMost(t, row, "first", Quantile(row.First, q), Quantile(was.First, q)*27/20)
 			atMost(t, row, "complete", Quantile(row.Complete, q), Quantile(was.Complete, q)*13/10)
 			atMost(t, row, "queries", Quantile(row.Queries, q), Quantile(was.Queries, q)*13/10)
 			atMost(t, row, "bytes", Quantile(row.Bytes, q), Quantile(was.Bytes, q)*13/10)
