@@ -224,7 +224,8 @@ func (t *torrent) collected() bool {
 	}
 }
 
-// giveUp shows why a torrent will never run, and waits for its end.
+// giveUp shows why a torrent will never run, and waits for its end. Nothing that
+// is posted meanwhile has an effect.
 func (t *torrent) giveUp(err error) {
 	t.log.Error("torrent cannot be used", "err", err)
 	t.s.announcer.stop(t.e)
@@ -232,8 +233,13 @@ func (t *torrent) giveUp(err error) {
 		t.drop(t.peers.all[0], errStopping)
 	}
 	t.e.setProblem(t.s, err.Error())
-	t.turnAway()
-	<-t.ctx.Done()
+	for t.ctx.Err() == nil { // what still comes is given back, so that it does not pile up
+		select {
+		case <-t.ctx.Done():
+		case <-t.in.wake:
+			t.settleEvents(t.in.drain(nil))
+		}
+	}
 }
 
 // keepPrivate has a private torrent forget the peers that it must not know

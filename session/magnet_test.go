@@ -395,6 +395,16 @@ func TestMetadataThatIsOfNoUse(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(s.cfg.Dir, "..", "x")); err == nil {
 		t.Error("something was written")
 	}
+	e := s.byWire(hash)
+	for range 100 { // as a tracker or the DHT would
+		s.found(e, []netip.AddrPort{f.addr}, FromDHT)
+	}
+	for e.running().in.len() > 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d events pile up", e.running().in.len())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 	if err := s.Remove(t.Context(), metainfo.V1(hash), true); err != nil {
 		t.Error(err)
 	}
