@@ -43,7 +43,7 @@ func TestPeersAreHeardOf(t *testing.T) {
 		if private {
 			c = makePrivate(t, c)
 		}
-		seed := seedOf(t, c, func(cfg *Config) { cfg.Limits.Up = 256 << 10 })
+		seed := seedOf(t, c, func(cfg *Config) { cfg.Limits.Up, cfg.SuperSeeding = 256<<10, SuperOff })
 		between := open(t, nil)
 		add(t, between, c, AddOptions{Peers: addrs(seed)})
 		await(t, between, c, "a connection", func(v Torrent) bool { return v.Peers == 1 })
@@ -61,15 +61,26 @@ func TestPeersAreHeardOf(t *testing.T) {
 			}
 			continue
 		}
+		// The seed and the last one both hear of each other; one is the first
+		// to dial.
 		await(t, last, c, "the seed", func(v Torrent) bool { return v.Seeds == 1 })
-		peers, err := last.Peers(c.meta.Hash)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, p := range peers {
-			if (p.Addr == seed.Addr()) != (p.Source == FromPEX) {
-				t.Errorf("%v is known from %q", p.Addr, p.Source)
+		heard := 0
+		for s, other := range map[*Session]*Session{seed: last, last: seed} {
+			peers, err := s.Peers(c.meta.Hash)
+			if err != nil {
+				t.Fatal(err)
 			}
+			for _, p := range peers {
+				if p.Source == FromPEX {
+					heard++
+				}
+				if p.Source == FromPEX && p.Addr != other.Addr() {
+					t.Errorf("%v is known from %q", p.Addr, p.Source)
+				}
+			}
+		}
+		if heard == 0 {
+			t.Error("neither of them says that it heard of the other")
 		}
 	}
 }
