@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func (t *torrent) advanceDials() {
 		if t.wait != nil {
 			t.wait.tried++
 		}
-		src := Source(t.book.Source(addr))
+		src := cmp.Or(Source(t.book.Source(addr)), FromIncoming) // one that came by itself told us its port
 		t.spawn(func() { t.dial(addr, src, release) })
 	}
 	t.clock.dialAt = t.now.Add(time.Second)
