@@ -50,6 +50,25 @@ func (r *rawPeer) shown(n int, seen map[piece.Index]bool) {
 	}
 }
 
+// answered reads on to the answer to the one request that is open, and adds the
+// pieces that it is told of before to seen.
+func (r *rawPeer) answered(seen map[piece.Index]bool) peerwire.ID {
+	r.t.Helper()
+	r.deadline(20 * time.Second)
+	for {
+		m, err := r.next()
+		if err != nil {
+			r.t.Fatalf("the request is not answered: %v", err)
+		}
+		switch m.ID {
+		case peerwire.Have:
+			seen[piece.Index(m.Index)] = true
+		case peerwire.Piece, peerwire.Reject:
+			return m.ID
+		}
+	}
+}
+
 // covered is a super-seeding seed and a peer of it that was alone for a while.
 func covered(t *testing.T, pieces int, edit func(*Config)) (*Session, content, *rawPeer) {
 	t.Helper()
@@ -82,9 +101,8 @@ func TestSuperSeedingHidesFromWhoComesLater(t *testing.T) {
 			hidden++
 		}
 		if can.fast {
-			ask := []piece.Block{rawBlock(hidden, 0)}
-			r.send(requestAll(ask))
-			if served, _ := r.answers(ask); len(served) > 0 {
+			r.send(requestAll([]piece.Block{rawBlock(hidden, 0)}))
+			if r.answered(seen) == peerwire.Piece && !seen[hidden] { // it may be told of at that moment
 				t.Error("a piece was sent that the peer was not told of")
 			}
 		}
