@@ -160,11 +160,8 @@ func TestTwentyServers(t *testing.T) {
 	}
 }
 
-// TestSharedSocket has a socket that somebody else reads.
-func TestSharedSocket(t *testing.T) {
-	t.Parallel()
-	conn, addr := bind(t, "udp4", "127.0.0.1")
-	shared := serve(t, ServerConfig{IPv4: Socket{Conn: conn}})
+// deliver reads conn for s until it is closed; then the channel is.
+func deliver(conn *net.UDPConn, s *Server) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -174,9 +171,18 @@ func TestSharedSocket(t *testing.T) {
 			if err != nil {
 				return
 			}
-			shared.Deliver(b[:n], from)
+			s.Deliver(b[:n], from)
 		}
 	}()
+	return done
+}
+
+// TestSharedSocket has a socket that somebody else reads.
+func TestSharedSocket(t *testing.T) {
+	t.Parallel()
+	conn, addr := bind(t, "udp4", "127.0.0.1")
+	shared := serve(t, ServerConfig{IPv4: Socket{Conn: conn}})
+	done := deliver(conn, shared)
 	all, addrs := crowd(t, 1)
 	if shared.Deliver([]byte("\x41not ours"), addrs[0]) || shared.Deliver(nil, addrs[0]) || shared.Deliver([]byte("d"), netip.MustParseAddrPort("[::1]:5")) {
 		t.Error("a packet is taken that is not for the DHT")
@@ -264,18 +270,7 @@ func TestOneSocketForBothFamilies(t *testing.T) {
 	}
 	port := conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 	shared := serve(t, ServerConfig{IPv4: Socket{Conn: conn}, IPv6: Socket{Conn: conn}})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		b := make([]byte, 2048)
-		for {
-			n, from, err := conn.ReadFromUDPAddrPort(b)
-			if err != nil {
-				return
-			}
-			shared.Deliver(b[:n], from)
-		}
-	}()
+	done := deliver(conn, shared)
 	defer func() { conn.Close(); <-done }()
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		network, socket := "udp4", Socket{Own: true}

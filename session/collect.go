@@ -42,30 +42,11 @@ func (t *torrent) collect() bool {
 		return false
 	}
 	t.beginCollect(link)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	var batch []event
-	for t.ctx.Err() == nil {
-		select {
-		case <-t.ctx.Done():
-		case <-timer.C:
-		case <-t.in.wake:
-		}
-		batch = t.in.drain(batch)
-		t.now = time.Now()
-		for _, ev := range batch {
-			ev.apply(t)
-		}
-		clear(batch)
-		next := t.advanceCollect()
-		t.flush()
-		if t.wait.info != nil {
-			t.awaits.Store(false)
-			return t.collected()
-		}
-		timer.Reset(max(0, next.Sub(t.now)))
-	}
+	t.loop(t.advanceCollect, func() bool { return t.wait.info != nil })
 	t.awaits.Store(false)
+	if t.wait.info != nil {
+		return t.collected()
+	}
 	t.rememberPeers()
 	return false
 }

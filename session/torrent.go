@@ -84,10 +84,19 @@ func (t *torrent) run() {
 	}
 	t.ready.Store(true)
 	t.catchUp()
+	t.loop(t.advance, func() bool { return t.idle() && t.in.closeIfEmpty() })
+	t.ready.Store(false)
+	t.shutdown()
+}
+
+// loop applies what is posted to the torrent and does what advance finds due,
+// until the torrent is stopped or over says so. advance returns when to look
+// again.
+func (t *torrent) loop(advance func() time.Time, over func() bool) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var batch []event
-	for t.ctx.Err() == nil && !(t.idle() && t.in.closeIfEmpty()) {
+	for t.ctx.Err() == nil && !over() {
 		select {
 		case <-t.ctx.Done():
 		case <-timer.C:
@@ -99,12 +108,10 @@ func (t *torrent) run() {
 			ev.apply(t)
 		}
 		clear(batch)
-		next := t.advance()
+		next := advance()
 		t.flush()
 		timer.Reset(max(0, next.Sub(t.now)))
 	}
-	t.ready.Store(false)
-	t.shutdown()
 }
 
 // advance does what is due and returns when to look again.

@@ -1,18 +1,8 @@
 #include "textflag.h"
+#include "data_amd64.h"
 
 // SHA-1 (FIPS 180-4, section 6.1.2) of 8 messages side by side: lane i of
 // each register belongs to message i.
-
-// The bytes of each 32-bit word turned round, for 16 bytes.
-DATA swap<>+0(SB)/8, $0x0405060700010203
-DATA swap<>+8(SB)/8, $0x0c0d0e0f08090a0b
-GLOBL swap<>(SB), RODATA|NOPTR, $16
-
-DATA keys<>+0(SB)/4, $0x5a827999
-DATA keys<>+4(SB)/4, $0x6ed9eba1
-DATA keys<>+8(SB)/4, $0x8f1bbcdc
-DATA keys<>+12(SB)/4, $0xca62c1d6
-GLOBL keys<>(SB), RODATA|NOPTR, $16
 
 // Four registers at a time of half a chunk: see the 16 lanes.
 #define LOAD(i, half, y) \
