@@ -60,6 +60,9 @@ func TestCancelBehindASlowReader(t *testing.T) {
 	c := makeContent(t, 1<<20, map[string]int{"": 16 << 20})
 	s := seedOf(t, c, nil)
 	p := dialRaw(t, s, c, "slow", fastPeer).unchoked()
+	if err := p.Conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		t.Fatal(err)
+	}
 	var asked []piece.Block
 	for i := range piece.Index(16) {
 		for n := range uint32(64) {
