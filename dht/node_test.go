@@ -241,6 +241,24 @@ func TestSearchesWaitForAFirstNode(t *testing.T) {
 	}
 }
 
+// TestSearchMissesTheFirstNode has a search that asks a dead bootstrap host
+// while the first node becomes known by another way.
+func TestSearchMissesTheFirstNode(t *testing.T) {
+	t.Parallel()
+	w := newNetwork(t)
+	w.add(addrOf(0), Config{})
+	n := w.add(addrOf(1), Config{})
+	n.SetBootstrap([]netip.AddrPort{addrOf(2)}, w.now)
+	var r *Result
+	w.start(addrOf(1), Search{Kind: GetPeers, Target: hashOf(1), Done: func(got Result) { r = &got }})
+	w.run(10*time.Millisecond, nil)
+	n.AddNode(addrOf(0), w.now)
+	w.poke(addrOf(1))
+	if !w.run(time.Minute, func() bool { return r != nil }) || r.Err != nil || len(r.Closest) != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestCancelledSearchesAreNotHeardOf(t *testing.T) {
 	t.Parallel()
 	w := grow(t, 10, addrOf)

@@ -104,6 +104,7 @@ type search struct {
 	next    time.Time // when it is to be driven
 	over    bool
 	writing bool
+	blind   bool                            // it began when the table was empty
 	parked  bool                            // nobody answered: it waits for a first node
 	inner   bool                            // asked for by the table
 	byAddr  map[netip.AddrPort]*transaction // the latest to each address
@@ -198,6 +199,7 @@ func (ss *searches) compact() {
 // begin starts a search at once.
 func (n *Node) begin(s *search, now time.Time) {
 	s.began, s.next, s.parked = now, now, false
+	s.blind = n.table.Len() == 0
 	s.byAddr = make(map[netip.AddrPort]*transaction)
 	s.result.Target = s.Target
 	if s.Kind == Get {
@@ -361,9 +363,11 @@ func (n *Node) tellPeers(s *search, peers []netip.AddrPort) {
 	}
 }
 
-// found is the end of the search proper: the closest nodes are known.
+// found is the end of the search proper: the closest nodes are known. One that
+// nobody answered, and that had none but bootstrap hosts to ask, goes round
+// again when there is a node, which there may be by now.
 func (n *Node) found(s *search, now time.Time) {
-	if !s.inner && s.look.Stats().Replies == 0 && n.table.Len() == 0 && now.Sub(s.asked) < patience {
+	if !s.inner && s.look.Stats().Replies == 0 && (s.blind || n.table.Len() == 0) && now.Sub(s.asked) < patience {
 		s.parked = true
 		n.dueAt(now)
 		return
