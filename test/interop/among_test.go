@@ -31,7 +31,7 @@ func TestDrivers(t *testing.T) {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					l := newLab(t)
-					tor := makeTorrent(t, l.dir, "odd things", oddFiles, 64<<10, 1, tracker)
+					tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1, tracker)
 					ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 					defer cancel()
 					l.startTracker(ctx, tracker, tor)
@@ -49,23 +49,23 @@ func TestSeeder(t *testing.T) {
 	}
 	needNetwork(t)
 	l := newLab(t)
-	tor := makeTorrent(t, l.dir, "odd things", oddFiles, 64<<10, 1, httpTracker)
+	tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1, httpTracker)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	l.startOpentracker(ctx, tor)
-	s := newSeeder(l.host("seeder"), tor, "-SE0000-")
+	s := newSeeder(l.Host("seeder"), tor, "-SE0000-")
 	s.rate = 10 << 20
-	l.must(s.listen())
-	l.must(s.announce(ctx, httpTracker))
-	leech := newLibtorrent(l.host("libtorrent"))
-	l.must(leech.start(ctx))
-	dest := filepath.Join(l.dir, "downloads")
-	l.must(leech.leech(ctx, tor, dest))
-	l.must(waitDone(ctx, leech, tor, "libtorrent downloads from our seed"))
+	l.Must(s.listen())
+	l.Must(s.announce(ctx, httpTracker))
+	leech := newLibtorrent(l.Host("libtorrent"))
+	l.Must(leech.start(ctx))
+	dest := filepath.Join(l.Dir, "downloads")
+	l.Must(leech.leech(ctx, tor, dest))
+	l.Must(waitDone(ctx, leech, tor, "libtorrent downloads from our seed"))
 	if err := tor.compare(dest, false); err != nil {
 		t.Error(err)
 	}
-	ok, err := l.hub.welcome(ctx, leech.(*libtorrent).host.peerAddr(false), tor.hash)
+	ok, err := welcome(ctx, l.Hub, peerAddr(leech.(*libtorrent).host, false), tor.hash)
 	if err != nil || !ok {
 		t.Errorf("a stranger is not welcome at libtorrent (%v)", err)
 	}

@@ -12,33 +12,35 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"btd/test/netns"
 )
 
 // aria2 drives aria2c over its JSON-RPC.
 type aria2 struct {
-	host    *host
-	process *process
+	host    *netns.Host
+	process *netns.Process
 	http    *http.Client
 	gid     string // aria2's name of the torrent
 	upLimit int    // bytes/s of each torrent added; 0 is unlimited
 }
 
-func newAria2(h *host) program { return &aria2{host: h, http: h.http()} }
+func newAria2(h *netns.Host) program { return &aria2{host: h, http: h.HTTP()} }
 
 func (c *aria2) start(ctx context.Context) error {
 	var err error
-	c.process, err = c.host.start("aria2", command{argv: []string{
+	c.process, err = c.host.Start("aria2", netns.Command{Argv: []string{
 		"aria2c", "--no-conf", "--enable-rpc=true", "--rpc-listen-port=6800", "--rpc-listen-all=false", "--rpc-save-upload-metadata=false",
-		"--dir=" + c.host.dir, "--listen-port=" + strconv.Itoa(peerPort),
+		"--dir=" + c.host.Dir, "--listen-port=" + strconv.Itoa(peerPort),
 		// Without DHT it has no UDP socket, and so no UDP trackers.
-		"--enable-dht=true", "--dht-listen-port=50001", "--dht-file-path=" + filepath.Join(c.host.dir, "dht.dat"), "--enable-dht6=false",
+		"--enable-dht=true", "--dht-listen-port=50001", "--dht-file-path=" + filepath.Join(c.host.Dir, "dht.dat"), "--enable-dht6=false",
 		"--bt-enable-lpd=false", "--enable-peer-exchange=false", "--file-allocation=none", "--seed-ratio=0.0",
 		"--async-dns=false", "--summary-interval=0", "--show-console-readout=false", "--console-log-level=notice", "--allow-overwrite=true",
 	}})
 	if err != nil {
 		return err
 	}
-	return up(ctx, c.process, func() error { return c.rpc(ctx, "aria2.getVersion", nil) })
+	return netns.Up(ctx, c.process, func() error { return c.rpc(ctx, "aria2.getVersion", nil) })
 }
 
 func (c *aria2) rpc(ctx context.Context, method string, out any, params ...any) error {
@@ -85,7 +87,7 @@ type aria2Status struct {
 }
 
 func (c *aria2) get(ctx context.Context) (s aria2Status, err error) {
-	if err := c.process.alive(); err != nil {
+	if err := c.process.Alive(); err != nil {
 		return s, err
 	}
 	err = c.rpc(ctx, "aria2.tellStatus", &s, c.gid, []string{"status", "seeder", "uploadLength", "errorMessage", "followedBy"})
@@ -113,6 +115,6 @@ func (c *aria2) uploaded(ctx context.Context, _ *torrent) (int64, error) {
 }
 
 func (c *aria2) stop(context.Context) error {
-	_, _ = c.process.terminate(15 * time.Second) // its exit code speaks of the downloads
+	_, _ = c.process.Terminate(15 * time.Second) // its exit code speaks of the downloads
 	return nil
 }

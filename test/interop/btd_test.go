@@ -7,30 +7,24 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"btd/api/client"
+	"btd/test/netns"
 )
 
 // btdKind is the program under test.
-var btdKind = kind{name: "btd", make: func(h *host) program { return newBtd(h) }}
+var btdKind = kind{name: "btd", make: func(h *netns.Host) program { return newBtd(h) }}
 
 // executable builds btd once for all tests, with the race detector where
 // INTEROP_RACE is set (the log of a failed test then shows the races).
 var executable = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "btd")
-	cmd := exec.Command("go", "build", "-o", path, "btd/cmd/btd")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if os.Getenv("INTEROP_RACE") != "" {
-		cmd = exec.Command("go", "build", "-race", "-o", path, "btd/cmd/btd")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build btd: %w\n%s", err, out)
+	if err := netns.Build(path, "btd/cmd/btd", os.Getenv("INTEROP_RACE") != ""); err != nil {
+		return "", err
 	}
 	return path, nil
 })
@@ -38,16 +32,16 @@ var executable = sync.OnceValues(func() (string, error) {
 // btd drives the daemon through its API on the unix socket. It keeps its
 // state over a stop, a kill and a start.
 type btd struct {
-	host    *host
-	process *process
+	host    *netns.Host
+	process *netns.Process
 	api     *client.Client
 	more    []string // flags beside the usual ones
 }
 
-func newBtd(h *host) *btd { return &btd{host: h} }
+func newBtd(h *netns.Host) *btd { return &btd{host: h} }
 
-func (c *btd) state() string  { return filepath.Join(c.host.dir, "state") }
-func (c *btd) socket() string { return filepath.Join(c.host.dir, "api.sock") }
+func (c *btd) state() string  { return filepath.Join(c.host.Dir, "state") }
+func (c *btd) socket() string { return filepath.Join(c.host.Dir, "api.sock") }
 
 // launch starts the process and does not wait for anything.
 func (c *btd) launch() error {
@@ -55,7 +49,7 @@ func (c *btd) launch() error {
 	if err != nil {
 		return err
 	}
-	config, err := c.host.write("btd.toml", "")
+	config, err := c.host.Write("btd.toml", "")
 	if err != nil {
 		return err
 	}
@@ -63,10 +57,10 @@ func (c *btd) launch() error {
 	if os.Getenv("INTEROP_DEBUG") != "" {
 		level = "debug"
 	}
-	c.process, err = c.host.start("btd", command{argv: append([]string{
-		path, "--config", config, "--state", c.state(), "--dir", filepath.Join(c.host.dir, "default"),
+	c.process, err = c.host.Start("btd", netns.Command{Argv: append([]string{
+		path, "--config", config, "--state", c.state(), "--dir", filepath.Join(c.host.Dir, "default"),
 		"--listen", fmt.Sprintf(":%d", peerPort), "--api-socket", c.socket(), "--log-level", level, "--dht-bootstrap=",
-	}, c.more...), env: []string{"GORACE=halt_on_error=1"}})
+	}, c.more...), Env: []string{"GORACE=halt_on_error=1"}})
 	if err != nil {
 		return err
 	}
@@ -81,7 +75,7 @@ func (c *btd) start(ctx context.Context) error {
 	if err := c.launch(); err != nil {
 		return err
 	}
-	return up(ctx, c.process, func() error {
+	return netns.Up(ctx, c.process, func() error {
 		_, err := c.api.Version(ctx)
 		return err
 	})
@@ -113,7 +107,7 @@ func (c *btd) seed(ctx context.Context, t *torrent, dir string) error {
 }
 
 func (c *btd) torrent(ctx context.Context, t *torrent) (client.Torrent, error) {
-	if err := c.process.alive(); err != nil {
+	if err := c.process.Alive(); err != nil {
 		return client.Torrent{}, err
 	}
 	got, err := c.api.Torrent(ctx, t.hex())
@@ -137,7 +131,7 @@ func (c *btd) uploaded(ctx context.Context, t *torrent) (int64, error) {
 // within 10 s.
 func (c *btd) stop(context.Context) error {
 	c.api.Close()
-	_, err := c.process.terminate(10 * time.Second)
+	_, err := c.process.Terminate(10 * time.Second)
 	return err
 }
 
@@ -172,10 +166,10 @@ func count(set []bool) (n int) {
 }
 
 // describe shows what btd knows, for a test that failed.
-func (c *btd) describe(t *testing.T, tor *torrent) {
+func (c *btd) describe(t testing.TB, tor *torrent) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if c.process.alive() != nil || c.api == nil {
+	if c.process.Alive() != nil || c.api == nil {
 		return
 	}
 	if got, err := c.api.Torrent(ctx, tor.hex()); err == nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"btd/api/client"
+	"btd/test/netns"
 )
 
 // meeting is one way for two programs to meet.
@@ -52,7 +53,7 @@ func TestClients(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), 75*time.Second)
 					defer cancel()
 					l := newLab(t)
-					tor := makeTorrent(t, l.dir, "odd things", oddFiles, 64<<10, 1, m.tracker)
+					tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1, m.tracker)
 					l.startTracker(ctx, m.tracker, tor)
 					l.transfer(ctx, tor, m, p.seed, p.leech)
 				})
@@ -63,45 +64,45 @@ func TestClients(t *testing.T) {
 
 // transfer lets one program seed and another download, and compares.
 func (l *lab) transfer(ctx context.Context, tor *torrent, m meeting, seed, leech kind) {
-	l.t.Helper()
-	need(l.t, append(seed.programs, leech.programs...)...)
-	s, d := seed.make(l.host(seed.name)), leech.make(l.host(leech.name))
+	l.T.Helper()
+	need(l.T, append(seed.programs, leech.programs...)...)
+	s, d := seed.make(l.Host(seed.name)), leech.make(l.Host(leech.name))
 	for _, p := range []program{s, d} {
 		if b, ok := p.(*btd); ok {
-			l.t.Cleanup(func() {
-				if l.t.Failed() {
-					b.describe(l.t, tor)
+			l.T.Cleanup(func() {
+				if l.T.Failed() {
+					b.describe(l.T, tor)
 				}
 			})
 		}
 	}
-	dest := filepath.Join(l.dir, "downloads")
-	l.must(os.MkdirAll(dest, 0o755))
-	l.must(s.start(ctx))
-	l.must(d.start(ctx))
+	dest := filepath.Join(l.Dir, "downloads")
+	l.Must(os.MkdirAll(dest, 0o755))
+	l.Must(s.start(ctx))
+	l.Must(d.start(ctx))
 	began := time.Now()
 	if m.leechFirst {
-		l.must(d.leech(ctx, tor, dest))
+		l.Must(d.leech(ctx, tor, dest))
 		l.waitSwarm(ctx, m.tracker, tor, 0, 1)
-		l.must(s.seed(ctx, tor, tor.source))
+		l.Must(s.seed(ctx, tor, tor.source))
 	} else {
-		l.must(s.seed(ctx, tor, tor.source))
+		l.Must(s.seed(ctx, tor, tor.source))
 		l.waitSwarm(ctx, m.tracker, tor, 1, 0)
-		l.must(d.leech(ctx, tor, dest))
+		l.Must(d.leech(ctx, tor, dest))
 	}
-	l.must(waitDone(ctx, d, tor, leech.name+" downloads from "+seed.name))
+	l.Must(waitDone(ctx, d, tor, leech.name+" downloads from "+seed.name))
 	took := time.Since(began)
 	for _, p := range []program{s, d} {
 		if b, ok := p.(*btd); ok {
-			l.must(b.account(ctx, tor, m.tracker, p == d))
+			l.Must(b.account(ctx, tor, m.tracker, p == d))
 		}
 	}
-	l.must(d.stop(ctx))
+	l.Must(d.stop(ctx))
 	if err := tor.compare(dest, leech.noEmpty != ""); err != nil {
-		l.t.Errorf("%s downloaded from %s: %v", leech.name, seed.name, err)
+		l.T.Errorf("%s downloaded from %s: %v", leech.name, seed.name, err)
 	}
-	l.must(s.stop(ctx))
-	l.t.Logf("%s to %s: %.1f MiB in %.1f s", seed.name, leech.name, float64(tor.size)/(1<<20), took.Seconds())
+	l.Must(s.stop(ctx))
+	l.T.Logf("%s to %s: %.1f MiB in %.1f s", seed.name, leech.name, float64(tor.size)/(1<<20), took.Seconds())
 }
 
 // account checks what btd says about a transfer that is over. Its counters
@@ -110,12 +111,12 @@ func (c *btd) account(ctx context.Context, tor *torrent, tracker string, downloa
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var got client.Torrent
-	_ = poll(ctx, 50*time.Millisecond, "btd counts what was sent", func() (ok bool, err error) {
+	_ = netns.Poll(ctx, 50*time.Millisecond, "btd counts what was sent", func() (ok bool, err error) {
 		got, err = c.torrent(ctx, tor)
 		return downloaded || got.Uploaded >= tor.size, err
 	})
 	var trackers []client.Tracker
-	err := poll(ctx, 50*time.Millisecond, "btd's tracker works", func() (ok bool, err error) {
+	err := netns.Poll(ctx, 50*time.Millisecond, "btd's tracker works", func() (ok bool, err error) {
 		trackers, err = c.api.Trackers(ctx, tor.hex())
 		return len(trackers) == 1 && trackers[0].Status == "working", err
 	})
@@ -143,17 +144,17 @@ func TestPeerNames(t *testing.T) {
 	l := newLab(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	tor := makeTorrent(t, l.dir, "named", []contentFile{{[]string{"a"}, 8 << 20}}, 256<<10, 2, httpTracker)
+	tor := makeTorrent(t, l.Dir, "named", []contentFile{{[]string{"a"}, 8 << 20}}, 256<<10, 2, httpTracker)
 	l.startOpentracker(ctx, tor)
-	seed := &libtorrent{host: l.host("libtorrent"), upLimit: 1 << 20}
-	l.must(seed.start(ctx))
-	l.must(seed.seed(ctx, tor, tor.source))
+	seed := &libtorrent{host: l.Host("libtorrent"), upLimit: 1 << 20}
+	l.Must(seed.start(ctx))
+	l.Must(seed.seed(ctx, tor, tor.source))
 	l.waitSwarm(ctx, httpTracker, tor, 1, 0)
-	b := newBtd(l.host("btd"))
-	l.must(b.start(ctx))
-	l.must(b.leech(ctx, tor, filepath.Join(l.dir, "downloads")))
+	b := newBtd(l.Host("btd"))
+	l.Must(b.start(ctx))
+	l.Must(b.leech(ctx, tor, filepath.Join(l.Dir, "downloads")))
 	var peers []client.Peer
-	err := poll(ctx, 50*time.Millisecond, "btd downloads from one peer", func() (bool, error) {
+	err := netns.Poll(ctx, 50*time.Millisecond, "btd downloads from one peer", func() (bool, error) {
 		if _, err := b.torrent(ctx, tor); err != nil {
 			return false, err
 		}
@@ -166,7 +167,7 @@ func TestPeerNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := peers[0]
-	if want := seed.host.peerAddr(false).String(); p.Addr != want {
+	if want := peerAddr(seed.host, false).String(); p.Addr != want {
 		t.Errorf("peer's address is %s, want %s", p.Addr, want)
 	}
 	if !strings.HasPrefix(p.Client, "libtorrent/") || p.Source != "tracker" || p.Incoming || p.Progress != 1 || !p.Fast || !p.Extended {

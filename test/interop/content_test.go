@@ -178,7 +178,7 @@ func (t *torrent) pieceGood(dir string, i int) bool {
 	return sha1.Sum(t.readPiece(dir, i)) == t.hashes[i]
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

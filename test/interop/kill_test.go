@@ -14,6 +14,7 @@ import (
 	"btd/api/client"
 	"btd/metainfo"
 	"btd/storage/resume"
+	"btd/test/netns"
 )
 
 // kills is how often TestKill ends btd with SIGKILL.
@@ -30,15 +31,15 @@ func TestKill(t *testing.T) {
 	defer cancel()
 	l := newLab(t)
 	files := append([]contentFile{{[]string{"00 large.bin"}, 36 << 20}}, oddFiles...)
-	tor := makeTorrent(t, l.dir, "killed", files, 64<<10, 5, httpTracker)
+	tor := makeTorrent(t, l.Dir, "killed", files, 64<<10, 5, httpTracker)
 	l.startOpentracker(ctx, tor) // it gives the seed's address again after each start
-	s := newSeeder(l.host("seeder"), tor, "-SE0000-")
+	s := newSeeder(l.Host("seeder"), tor, "-SE0000-")
 	s.rate = 2 << 20
-	l.must(s.listen())
-	l.must(s.announce(ctx, httpTracker))
-	b := newBtd(l.host("btd"))
+	l.Must(s.listen())
+	l.Must(s.announce(ctx, httpTracker))
+	b := newBtd(l.Host("btd"))
 	b.more = append(b.more, "--sync-every", "1s")
-	dest := filepath.Join(l.dir, "downloads")
+	dest := filepath.Join(l.Dir, "downloads")
 	k := &killer{lab: l, btd: b, seeder: s, torrent: tor, dest: dest, rng: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -46,18 +47,18 @@ func TestKill(t *testing.T) {
 			b.describe(t, tor)
 		}
 	})
-	l.must(b.start(ctx))
-	l.must(b.leech(ctx, tor, dest))
+	l.Must(b.start(ctx))
+	l.Must(b.leech(ctx, tor, dest))
 	for n := range kills + 2 {
 		k.once(ctx, n%11 == 6) // two of them are clean stops
 		if t.Failed() {
 			return
 		}
 	}
-	l.must(b.start(ctx))
-	l.must(waitDone(ctx, b, tor, "btd completes the download after the last kill"))
+	l.Must(b.start(ctx))
+	l.Must(waitDone(ctx, b, tor, "btd completes the download after the last kill"))
 	k.checkServed()
-	l.must(b.stop(ctx))
+	l.Must(b.stop(ctx))
 	if err := tor.compare(dest, false); err != nil {
 		t.Error(err)
 	}
@@ -87,14 +88,14 @@ type killer struct {
 // once lets btd run for a while, kills it or stops it in a clean way, and
 // looks at what is left.
 func (k *killer) once(ctx context.Context, clean bool) {
-	t := k.lab.t
+	t := k.lab.T
 	t.Helper()
 	// From before the API is up to two seconds of downloading: the database is written once a second here.
 	pause := time.Duration(k.rng.Int64N(int64(2 * time.Second)))
-	if k.btd.process.exited() {
-		k.lab.must(k.btd.launch())
+	if k.btd.process.Exited() {
+		k.lab.Must(k.btd.launch())
 		if k.rng.IntN(4) > 0 {
-			k.lab.must(up(ctx, k.btd.process, func() error {
+			k.lab.Must(netns.Up(ctx, k.btd.process, func() error {
 				_, err := k.btd.api.Version(ctx)
 				return err
 			}))
@@ -105,13 +106,13 @@ func (k *killer) once(ctx context.Context, clean bool) {
 	}
 	select {
 	case <-time.After(pause):
-	case <-k.btd.process.gone:
-		t.Fatalf("btd ended by itself: %v", k.btd.process.alive())
+	case <-k.btd.process.Gone:
+		t.Fatalf("btd ended by itself: %v", k.btd.process.Alive())
 	}
 	if clean {
-		k.lab.must(k.btd.stop(ctx))
+		k.lab.Must(k.btd.stop(ctx))
 	} else {
-		k.btd.process.kill()
+		k.btd.process.Kill()
 	}
 	k.checkServed()
 	_, k.before = k.seeder.connections()
@@ -133,15 +134,15 @@ func (k *killer) once(ctx context.Context, clean bool) {
 // checkHave holds what a freshly started btd says it has against the disk and
 // against what was claimed.
 func (k *killer) checkHave(ctx context.Context) {
-	t := k.lab.t
+	t := k.lab.T
 	t.Helper()
-	err := poll(ctx, 20*time.Millisecond, "btd has looked at the data after its start", func() (bool, error) {
+	err := netns.Poll(ctx, 20*time.Millisecond, "btd has looked at the data after its start", func() (bool, error) {
 		got, err := k.btd.torrent(ctx, k.torrent)
 		return got.State != client.StateChecking && got.State != client.StateQueued, err
 	})
-	k.lab.must(err)
+	k.lab.Must(err)
 	have, err := k.btd.have(ctx, k.torrent)
-	k.lab.must(err)
+	k.lab.Must(err)
 	for i := range have {
 		if have[i] && !k.torrent.pieceGood(k.dest, i) {
 			t.Errorf("after kill %d, btd says it has piece %d, whose data on disk is bad", len(k.claims), i)
@@ -154,7 +155,7 @@ func (k *killer) checkHave(ctx context.Context) {
 
 // readClaims reads the pieces that the resume database of a dead btd claims.
 func (k *killer) readClaims() []bool {
-	t := k.lab.t
+	t := k.lab.T
 	t.Helper()
 	n := len(k.torrent.hashes)
 	path := filepath.Join(k.btd.state(), "resume.db")
@@ -175,7 +176,7 @@ func (k *killer) readClaims() []bool {
 
 // checkServed looks at what was fetched since the last kill.
 func (k *killer) checkServed() {
-	t := k.lab.t
+	t := k.lab.T
 	t.Helper()
 	log := k.seeder.log(k.at)
 	k.at += len(log)

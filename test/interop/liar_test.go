@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"btd/api/client"
+	"btd/test/netns"
 )
 
 // TestLiar: a liar and an honest peer serve the same torrent. The liar alone
@@ -46,26 +47,26 @@ func TestLiar(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 			defer cancel()
 			l := newLab(t)
-			tor := makeTorrent(t, l.dir, "shared", []contentFile{{[]string{"a"}, 4<<20 - 77}}, tc.pieceLength, 3)
-			liar := newSeeder(l.host("liar"), tor, "-LI0000-")
+			tor := makeTorrent(t, l.Dir, "shared", []contentFile{{[]string{"a"}, 4<<20 - 77}}, tc.pieceLength, 3)
+			liar := newSeeder(l.Host("liar"), tor, "-LI0000-")
 			liar.rate, liar.corrupt = 1<<20, tc.corrupt
-			l.must(liar.listen())
-			honest := &libtorrent{host: l.host("honest"), upLimit: 1 << 20}
-			l.must(honest.start(ctx))
-			l.must(honest.seed(ctx, tor, tor.source))
-			b := newBtd(l.host("btd"))
-			l.must(b.start(ctx))
+			l.Must(liar.listen())
+			honest := &libtorrent{host: l.Host("honest"), upLimit: 1 << 20}
+			l.Must(honest.start(ctx))
+			l.Must(honest.seed(ctx, tor, tor.source))
+			b := newBtd(l.Host("btd"))
+			l.Must(b.start(ctx))
 			t.Cleanup(func() {
 				if t.Failed() {
 					b.describe(t, tor)
 				}
 			})
-			dest := filepath.Join(l.dir, "downloads")
-			l.must(os.MkdirAll(dest, 0o755))
-			l.must(b.add(ctx, tor, client.AddRequest{Dir: dest, Peers: []string{
-				liar.host.peerAddr(false).String(), honest.host.peerAddr(false).String(),
+			dest := filepath.Join(l.Dir, "downloads")
+			l.Must(os.MkdirAll(dest, 0o755))
+			l.Must(b.add(ctx, tor, client.AddRequest{Dir: dest, Peers: []string{
+				peerAddr(liar.host, false).String(), peerAddr(honest.host, false).String(),
 			}}))
-			l.must(waitDone(ctx, b, tor, "btd downloads in spite of the liar"))
+			l.Must(waitDone(ctx, b, tor, "btd downloads in spite of the liar"))
 			if err := tor.compare(dest, false); err != nil {
 				t.Error(err)
 			}
@@ -76,7 +77,7 @@ func TestLiar(t *testing.T) {
 
 // checkLiar says what btd made of the liar and of the honest peer.
 func (l *lab) checkLiar(ctx context.Context, b *btd, liar *seeder, honest *libtorrent, tor *torrent) {
-	t := l.t
+	t := l.T
 	t.Helper()
 	blocks := liar.log(0)
 	lies := 0
@@ -86,20 +87,20 @@ func (l *lab) checkLiar(ctx context.Context, b *btd, liar *seeder, honest *libto
 		}
 	}
 	up, err := honest.uploaded(ctx, tor)
-	l.must(err)
+	l.Must(err)
 	// Of the one piece, the honest peer sent a part of the first attempt, and all or nothing of the second.
 	if lies == 0 || up == 0 || (len(tor.hashes) == 1 && up == tor.size) {
 		t.Fatalf("the liar sent %d wrong blocks and the honest peer %s: they shared nothing", lies, mib(up))
 	}
 	got, err := b.torrent(ctx, tor)
-	l.must(err)
+	l.Must(err)
 	if got.Corrupt == 0 || got.Corrupt > 8*tor.pieceLength {
 		t.Errorf("btd counts %d corrupt bytes, want those of one to a few pieces of %d", got.Corrupt, tor.pieceLength)
 	}
 	// The ban may come a moment after the last piece: the guilty are named once the good piece is known.
-	addr := b.host.peerAddr(false)
-	err = poll(ctx, 100*time.Millisecond, "the liar is banned", func() (bool, error) {
-		ok, err := liar.host.welcome(ctx, addr, tor.hash)
+	addr := peerAddr(b.host, false)
+	err = netns.Poll(ctx, 100*time.Millisecond, "the liar is banned", func() (bool, error) {
+		ok, err := welcome(ctx, liar.host, addr, tor.hash)
 		return !ok, err
 	})
 	if err != nil {
@@ -108,10 +109,10 @@ func (l *lab) checkLiar(ctx context.Context, b *btd, liar *seeder, honest *libto
 	if open, _ := liar.connections(); open != 0 {
 		t.Errorf("the liar still has %d connections", open)
 	}
-	if ok, err := honest.host.welcome(ctx, addr, tor.hash); err != nil || !ok {
+	if ok, err := welcome(ctx, honest.host, addr, tor.hash); err != nil || !ok {
 		t.Errorf("the honest peer is not welcome (%v)", err)
 	}
-	if ok, err := l.hub.welcome(ctx, addr, tor.hash); err != nil || !ok {
+	if ok, err := welcome(ctx, l.Hub, addr, tor.hash); err != nil || !ok {
 		t.Errorf("a stranger is not welcome (%v)", err)
 	}
 	t.Logf("the liar sent %d blocks, %d of them wrong; the honest peer sent %s; %s were thrown away",
@@ -128,27 +129,27 @@ func TestTwoSeeds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	l := newLab(t)
-	tor := makeTorrent(t, l.dir, "twice", oddFiles, 128<<10, 4, httpTracker)
+	tor := makeTorrent(t, l.Dir, "twice", oddFiles, 128<<10, 4, httpTracker)
 	l.startOpentracker(ctx, tor)
-	second := &aria2{host: l.host("aria2"), upLimit: 3 << 20}
-	second.http = second.host.http()
-	seeds := []program{&libtorrent{host: l.host("libtorrent"), upLimit: 3 << 20}, second}
+	second := &aria2{host: l.Host("aria2"), upLimit: 3 << 20}
+	second.http = second.host.HTTP()
+	seeds := []program{&libtorrent{host: l.Host("libtorrent"), upLimit: 3 << 20}, second}
 	for i, s := range seeds {
-		l.must(s.start(ctx))
-		l.must(s.seed(ctx, tor, tor.source))
+		l.Must(s.start(ctx))
+		l.Must(s.seed(ctx, tor, tor.source))
 		l.waitSwarm(ctx, httpTracker, tor, i+1, 0)
 	}
-	b := newBtd(l.host("btd"))
-	l.must(b.start(ctx))
-	dest := filepath.Join(l.dir, "downloads")
-	l.must(b.leech(ctx, tor, dest))
-	l.must(waitDone(ctx, b, tor, "btd downloads from two seeds"))
+	b := newBtd(l.Host("btd"))
+	l.Must(b.start(ctx))
+	dest := filepath.Join(l.Dir, "downloads")
+	l.Must(b.leech(ctx, tor, dest))
+	l.Must(waitDone(ctx, b, tor, "btd downloads from two seeds"))
 	if err := tor.compare(dest, false); err != nil {
 		t.Error(err)
 	}
 	for i, s := range seeds {
 		up, err := s.uploaded(ctx, tor)
-		l.must(err)
+		l.Must(err)
 		name := []string{"libtorrent", "aria2"}[i]
 		t.Logf("%s gave %s, %d %%", name, mib(up), up*100/tor.size)
 		if up < tor.size/4 {

@@ -13,18 +13,20 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"btd/test/netns"
 )
 
 // libtorrent drives python3-libtorrent through libtorrent_driver.py.
 type libtorrent struct {
-	host    *host
-	process *process
+	host    *netns.Host
+	process *netns.Process
 	in      io.WriteCloser
 	answers chan []byte
 	upLimit int // bytes/s of each torrent added; 0 is unlimited
 }
 
-func newLibtorrent(h *host) program { return &libtorrent{host: h} }
+func newLibtorrent(h *netns.Host) program { return &libtorrent{host: h} }
 
 func (c *libtorrent) start(ctx context.Context) error {
 	wd, err := os.Getwd()
@@ -41,10 +43,10 @@ func (c *libtorrent) start(ctx context.Context) error {
 		return err
 	}
 	defer stdout.Close()
-	listen := fmt.Sprintf("%s:%d,[%s]:%d", c.host.ip4, peerPort, c.host.ip6, peerPort)
-	c.process, err = c.host.start("libtorrent", command{
-		argv:  []string{"/usr/bin/python3", filepath.Join(wd, "libtorrent_driver.py"), listen},
-		stdin: stdin, stdout: stdout,
+	listen := fmt.Sprintf("%s:%d,[%s]:%d", c.host.IP4, peerPort, c.host.IP6, peerPort)
+	c.process, err = c.host.Start("libtorrent", netns.Command{
+		Argv:  []string{"/usr/bin/python3", filepath.Join(wd, "libtorrent_driver.py"), listen},
+		Stdin: stdin, Stdout: stdout,
 	})
 	if err != nil {
 		return err
@@ -68,7 +70,7 @@ func (c *libtorrent) op(ctx context.Context, request map[string]any, out any) er
 		return err
 	}
 	if _, err := c.in.Write(append(b, '\n')); err != nil {
-		return errors.Join(err, c.process.alive())
+		return errors.Join(err, c.process.Alive())
 	}
 	select {
 	case <-ctx.Done():
@@ -77,8 +79,8 @@ func (c *libtorrent) op(ctx context.Context, request map[string]any, out any) er
 		return fmt.Errorf("libtorrent: no answer to %v", request["op"])
 	case line, ok := <-c.answers:
 		if !ok {
-			<-c.process.gone
-			return c.process.alive()
+			<-c.process.Gone
+			return c.process.Alive()
 		}
 		var failure struct{ Error string }
 		if err := json.Unmarshal(line, &failure); err != nil {
@@ -143,9 +145,9 @@ func (c *libtorrent) stop(ctx context.Context) error {
 	err := c.op(ctx, map[string]any{"op": "stop"}, &struct{}{})
 	c.in.Close()
 	select {
-	case <-c.process.gone:
+	case <-c.process.Gone:
 	case <-time.After(10 * time.Second):
-		c.process.kill()
+		c.process.Kill()
 	}
 	return err
 }

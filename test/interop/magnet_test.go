@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"btd/api/client"
+	"btd/test/netns"
 )
 
 // magnetLeech is a program that can be given a magnet link.
@@ -46,7 +47,7 @@ func (c *byMagnet) stop(ctx context.Context) error {
 // linked is k with its downloads added as links.
 func (k kind) linked(tracker string) kind {
 	make := k.make
-	k.make = func(h *host) program { return &byMagnet{magnetLeech: make(h).(magnetLeech), tracker: tracker} }
+	k.make = func(h *netns.Host) program { return &byMagnet{magnetLeech: make(h).(magnetLeech), tracker: tracker} }
 	return k
 }
 
@@ -73,7 +74,7 @@ func TestMagnets(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 				defer cancel()
 				l := newLab(t)
-				tor := makeTorrent(t, l.dir, "odd things", oddFiles, 16<<10, 1, m.tracker)
+				tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 16<<10, 1, m.tracker)
 				l.startTracker(ctx, m.tracker, tor)
 				l.transfer(ctx, tor, m, p.seed, p.leech)
 			})
@@ -92,17 +93,17 @@ func TestPeersTellOfOthers(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 		defer cancel()
 		l := newLab(t)
-		tor := makeTorrent(t, l.dir, "odd things", oddFiles, 64<<10, 1)
-		seed, between, last := newBtd(l.host("seed")), newLibtorrent(l.host("between")).(*libtorrent), newBtd(l.host("last"))
+		tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1)
+		seed, between, last := newBtd(l.Host("seed")), newLibtorrent(l.Host("between")).(*libtorrent), newBtd(l.Host("last"))
 		seed.more = []string{"--limit-up", "64KiB"}
 		for _, p := range []program{seed, between, last} {
-			l.must(p.start(ctx))
+			l.Must(p.start(ctx))
 		}
-		l.must(seed.seed(ctx, tor, tor.source))
-		l.must(between.leech(ctx, tor, filepath.Join(l.dir, "between")))
-		l.must(between.connect(ctx, tor, seed.host.peerAddr(false)))
-		l.must(last.add(ctx, tor, client.AddRequest{Dir: filepath.Join(l.dir, "last"), Peers: []string{between.host.peerAddr(false).String()}}))
-		l.must(poll(ctx, 100*time.Millisecond, "one of them dials the other", func() (found bool, err error) {
+		l.Must(seed.seed(ctx, tor, tor.source))
+		l.Must(between.leech(ctx, tor, filepath.Join(l.Dir, "between")))
+		l.Must(between.connect(ctx, tor, peerAddr(seed.host, false)))
+		l.Must(last.add(ctx, tor, client.AddRequest{Dir: filepath.Join(l.Dir, "last"), Peers: []string{peerAddr(between.host, false).String()}}))
+		l.Must(netns.Poll(ctx, 100*time.Millisecond, "one of them dials the other", func() (found bool, err error) {
 			for _, c := range []*btd{seed, last} {
 				peers, perr := c.api.Peers(ctx, tor.hex())
 				err = errors.Join(err, perr)
@@ -118,17 +119,17 @@ func TestPeersTellOfOthers(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 		defer cancel()
 		l := newLab(t)
-		tor := makeTorrent(t, l.dir, "odd things", oddFiles, 64<<10, 1)
-		seed, between, last := newBtd(l.host("seed")), newBtd(l.host("between")), newLibtorrent(l.host("last")).(*libtorrent)
+		tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1)
+		seed, between, last := newBtd(l.Host("seed")), newBtd(l.Host("between")), newLibtorrent(l.Host("last")).(*libtorrent)
 		seed.more = []string{"--limit-up", "64KiB"}
 		for _, p := range []program{seed, between, last} {
-			l.must(p.start(ctx))
+			l.Must(p.start(ctx))
 		}
-		l.must(seed.seed(ctx, tor, tor.source))
-		l.must(between.add(ctx, tor, client.AddRequest{Dir: filepath.Join(l.dir, "between"), Peers: []string{seed.host.peerAddr(false).String()}}))
-		l.must(last.leech(ctx, tor, filepath.Join(l.dir, "last")))
-		l.must(last.connect(ctx, tor, between.host.peerAddr(false)))
-		l.must(poll(ctx, 100*time.Millisecond, "libtorrent knows both", func() (bool, error) {
+		l.Must(seed.seed(ctx, tor, tor.source))
+		l.Must(between.add(ctx, tor, client.AddRequest{Dir: filepath.Join(l.Dir, "between"), Peers: []string{peerAddr(seed.host, false).String()}}))
+		l.Must(last.leech(ctx, tor, filepath.Join(l.Dir, "last")))
+		l.Must(last.connect(ctx, tor, peerAddr(between.host, false)))
+		l.Must(netns.Poll(ctx, 100*time.Millisecond, "libtorrent knows both", func() (bool, error) {
 			s, err := last.status(ctx, tor)
 			return s.Peers == 2, err
 		}))

@@ -10,9 +10,9 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"time"
+
+	"btd/test/netns"
 )
 
 // peerPort is where every program listens for peers, on its own host.
@@ -40,7 +40,7 @@ type program interface {
 type kind struct {
 	name     string
 	programs []string
-	make     func(h *host) program
+	make     func(h *netns.Host) program
 	noIPv6   string // why not, "" if it can
 	noUDP6   string // why it asks no UDP tracker over IPv6, "" if it does
 	noEmpty  string // why it makes no empty files, "" if it does
@@ -71,15 +71,15 @@ func (k kind) cannot(tracker string) string {
 
 // waitDone waits until the program has everything.
 func waitDone(ctx context.Context, c program, t *torrent, what string) error {
-	return poll(ctx, 50*time.Millisecond, what, func() (bool, error) { return c.done(ctx, t) })
+	return netns.Poll(ctx, 50*time.Millisecond, what, func() (bool, error) { return c.done(ctx, t) })
 }
 
 // peerAddr is where the program on h listens for peers.
-func (h *host) peerAddr(v6 bool) netip.AddrPort {
+func peerAddr(h *netns.Host, v6 bool) netip.AddrPort {
 	if v6 {
-		return netip.AddrPortFrom(h.ip6, peerPort)
+		return netip.AddrPortFrom(h.IP6, peerPort)
 	}
-	return netip.AddrPortFrom(h.ip4, peerPort)
+	return netip.AddrPortFrom(h.IP4, peerPort)
 }
 
 // call sends a request to an API on the host's own loopback and decodes the
@@ -111,13 +111,4 @@ func call(ctx context.Context, c *http.Client, method, url, contentType string, 
 		return fmt.Errorf("%s %s: %w: %.200q", method, url, err, raw)
 	}
 	return nil
-}
-
-// write makes a file in the host's directory.
-func (h *host) write(name, content string) (string, error) {
-	path := filepath.Join(h.dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return "", err
-	}
-	return path, os.WriteFile(path, []byte(content), 0o644)
 }

@@ -11,26 +11,28 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"btd/test/netns"
 )
 
 // qBittorrent drives qbittorrent-nox over its Web API.
 type qBittorrent struct {
-	host    *host
-	process *process
+	host    *netns.Host
+	process *netns.Process
 	http    *http.Client
 }
 
 const qBittorrentAPI = "http://127.0.0.1:8080/api/v2"
 
-func newQBittorrent(h *host) program { return &qBittorrent{host: h, http: h.http()} }
+func newQBittorrent(h *netns.Host) program { return &qBittorrent{host: h, http: h.HTTP()} }
 
 func (c *qBittorrent) start(ctx context.Context) error {
-	_, err := c.host.write("qBittorrent/config/qBittorrent.conf", strings.Join([]string{
+	_, err := c.host.Write("qBittorrent/config/qBittorrent.conf", strings.Join([]string{
 		"[LegalNotice]", "Accepted=true",
 		"[BitTorrent]",
 		`Session\DHTEnabled=false`, `Session\LSDEnabled=false`, `Session\PeXEnabled=false`,
 		`Session\QueueingSystemEnabled=false`, `Session\SSRFMitigation=false`,
-		fmt.Sprintf(`Session\Port=%d`, peerPort), `Session\DefaultSavePath=` + c.host.dir,
+		fmt.Sprintf(`Session\Port=%d`, peerPort), `Session\DefaultSavePath=` + c.host.Dir,
 		`Session\AnnounceToAllTrackers=true`,
 		"[Network]", "PortForwardingEnabled=false",
 		"[Preferences]",
@@ -40,11 +42,11 @@ func (c *qBittorrent) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.process, err = c.host.start("qbittorrent", command{argv: []string{"qbittorrent-nox", "--profile=" + c.host.dir}})
+	c.process, err = c.host.Start("qbittorrent", netns.Command{Argv: []string{"qbittorrent-nox", "--profile=" + c.host.Dir}})
 	if err != nil {
 		return err
 	}
-	return up(ctx, c.process, func() error {
+	return netns.Up(ctx, c.process, func() error {
 		return call(ctx, c.http, "GET", qBittorrentAPI+"/app/version", "", nil, nil)
 	})
 }
@@ -83,7 +85,7 @@ type qBittorrentTorrent struct {
 
 // get is the torrent, or nil while it is being added.
 func (c *qBittorrent) get(ctx context.Context, t *torrent) (*qBittorrentTorrent, error) {
-	if err := c.process.alive(); err != nil {
+	if err := c.process.Alive(); err != nil {
 		return nil, err
 	}
 	var out []qBittorrentTorrent
@@ -117,6 +119,6 @@ func (c *qBittorrent) uploaded(ctx context.Context, t *torrent) (int64, error) {
 }
 
 func (c *qBittorrent) stop(context.Context) error {
-	_, err := c.process.terminate(20 * time.Second)
+	_, err := c.process.Terminate(20 * time.Second)
 	return err
 }

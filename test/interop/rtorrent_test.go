@@ -13,33 +13,35 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"btd/test/netns"
 )
 
 // rtorrent drives rtorrent in daemon mode: XML-RPC in SCGI over a unix
 // socket.
 type rtorrent struct {
-	host    *host
-	process *process
+	host    *netns.Host
+	process *netns.Process
 	socket  string
 }
 
-func newRtorrent(h *host) program { return &rtorrent{host: h} }
+func newRtorrent(h *netns.Host) program { return &rtorrent{host: h} }
 
 func (c *rtorrent) start(ctx context.Context) error {
-	session := filepath.Join(c.host.dir, "session")
-	c.socket = filepath.Join(c.host.dir, "rpc.sock")
-	if _, err := c.host.write("session/.keep", ""); err != nil {
+	session := filepath.Join(c.host.Dir, "session")
+	c.socket = filepath.Join(c.host.Dir, "rpc.sock")
+	if _, err := c.host.Write("session/.keep", ""); err != nil {
 		return err
 	}
-	rc, err := c.host.write("rtorrent.rc", strings.Join([]string{
+	rc, err := c.host.Write("rtorrent.rc", strings.Join([]string{
 		"system.daemon.set = true",
 		"network.scgi.open_local = " + c.socket,
 		"session.path.set = " + session,
-		"directory.default.set = " + c.host.dir,
+		"directory.default.set = " + c.host.Dir,
 		fmt.Sprintf("network.port_range.set = %d-%d", peerPort, peerPort),
 		"network.port_random.set = no",
-		"network.bind_address.set = " + c.host.ip4.String(),
-		"network.local_address.set = " + c.host.ip4.String(),
+		"network.bind_address.set = " + c.host.IP4.String(),
+		"network.local_address.set = " + c.host.IP4.String(),
 		"dht.mode.set = disable",
 		"protocol.pex.set = no",
 		"trackers.use_udp.set = yes",
@@ -49,11 +51,11 @@ func (c *rtorrent) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.process, err = c.host.start("rtorrent", command{argv: []string{"rtorrent", "-n", "-o", "import=" + rc}})
+	c.process, err = c.host.Start("rtorrent", netns.Command{Argv: []string{"rtorrent", "-n", "-o", "import=" + rc}})
 	if err != nil {
 		return err
 	}
-	return up(ctx, c.process, func() error {
+	return netns.Up(ctx, c.process, func() error {
 		_, err := c.rpc(ctx, "system.client_version")
 		return err
 	})
@@ -145,7 +147,7 @@ func (c *rtorrent) number(ctx context.Context, method string, t *torrent) (int64
 }
 
 func (c *rtorrent) done(ctx context.Context, t *torrent) (bool, error) {
-	if err := c.process.alive(); err != nil {
+	if err := c.process.Alive(); err != nil {
 		return false, err
 	}
 	for method, want := range map[string]int64{"d.complete": 1, "d.hashing": 0, "d.is_active": 1} {
@@ -168,6 +170,6 @@ func (c *rtorrent) uploaded(ctx context.Context, t *torrent) (int64, error) {
 }
 
 func (c *rtorrent) stop(context.Context) error {
-	_, err := c.process.terminate(20 * time.Second)
+	_, err := c.process.Terminate(20 * time.Second)
 	return err
 }

@@ -16,12 +16,14 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"btd/test/netns"
 )
 
 // seeder is a small seed of our own that speaks BEP 3 and no more. It keeps
 // note of what it was asked for, and may lie.
 type seeder struct {
-	host    *host
+	host    *netns.Host
 	torrent *torrent
 	id      [20]byte
 	rate    int                                     // bytes/s of each connection; 0 is unlimited
@@ -51,7 +53,7 @@ const (
 	msgPiece
 )
 
-func newSeeder(h *host, t *torrent, id string) *seeder {
+func newSeeder(h *netns.Host, t *torrent, id string) *seeder {
 	s := &seeder{host: h, torrent: t, conns: map[net.Conn]bool{}}
 	copy(s.id[:], id+"-000000000000000000000")
 	return s
@@ -59,7 +61,7 @@ func newSeeder(h *host, t *torrent, id string) *seeder {
 
 // listen serves incoming connections until the test ends.
 func (s *seeder) listen() error {
-	ln, err := s.host.listen(s.host.peerAddr(false))
+	ln, err := s.host.Listen(peerAddr(s.host, false))
 	if err != nil {
 		return err
 	}
@@ -73,7 +75,7 @@ func (s *seeder) listen() error {
 			wg.Go(func() { _ = s.serve(conn) })
 		}
 	})
-	s.host.lab.t.Cleanup(func() {
+	s.host.Lab.T.Cleanup(func() {
 		ln.Close()
 		s.mu.Lock()
 		for c := range s.conns {
@@ -177,7 +179,7 @@ func (s *seeder) announce(ctx context.Context, tracker string) error {
 	if err != nil {
 		return err
 	}
-	resp, err := s.host.http().Do(req)
+	resp, err := s.host.HTTP().Do(req)
 	if err != nil {
 		return err
 	}
@@ -242,8 +244,8 @@ func fullBitfield(n int) []byte {
 
 // welcome tells whether the peer at addr speaks with this host: after the
 // handshakes it sends a message, instead of closing the connection.
-func (h *host) welcome(ctx context.Context, addr netip.AddrPort, hash [20]byte) (bool, error) {
-	conn, err := h.dial(ctx, "tcp", addr.String())
+func welcome(ctx context.Context, h *netns.Host, addr netip.AddrPort, hash [20]byte) (bool, error) {
+	conn, err := h.Dial(ctx, "tcp", addr.String())
 	if err != nil {
 		return false, err
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/anacrolix/torrent/bencode"
 
+	"btd/test/netns"
 	"btd/tracker/server"
 )
 
@@ -27,10 +28,10 @@ const trackerPort = 6969
 // The announce URLs of the trackers in a lab: they run on its hub, whose
 // addresses are the same in every lab.
 var (
-	httpTracker  = fmt.Sprintf("http://%s/announce", netip.AddrPortFrom(address4(1), trackerPort))
-	udpTracker   = fmt.Sprintf("udp://%s/announce", netip.AddrPortFrom(address4(1), trackerPort))
-	udpTracker6  = fmt.Sprintf("udp://%s/announce", netip.AddrPortFrom(address6(1), trackerPort))
-	httpTracker6 = fmt.Sprintf("http://%s/announce", netip.AddrPortFrom(address6(1), trackerPort))
+	httpTracker  = fmt.Sprintf("http://%s/announce", netip.AddrPortFrom(netns.Addr4(1), trackerPort))
+	udpTracker   = fmt.Sprintf("udp://%s/announce", netip.AddrPortFrom(netns.Addr4(1), trackerPort))
+	udpTracker6  = fmt.Sprintf("udp://%s/announce", netip.AddrPortFrom(netns.Addr6(1), trackerPort))
+	httpTracker6 = fmt.Sprintf("http://%s/announce", netip.AddrPortFrom(netns.Addr6(1), trackerPort))
 )
 
 // trackerName is a short word for a tracker, for the names of tests.
@@ -51,20 +52,20 @@ func isIPv6(announce string) bool { return announce == httpTracker6 || announce 
 // startOpentracker starts opentracker on the hub, for HTTP and UDP over
 // IPv4. Debian's build serves only torrents on a whitelist.
 func (l *lab) startOpentracker(ctx context.Context, torrents ...*torrent) {
-	l.t.Helper()
+	l.T.Helper()
 	var list strings.Builder
 	for _, t := range torrents {
 		fmt.Fprintln(&list, strings.ToUpper(t.hex()))
 	}
-	_, err := l.hub.write("whitelist", list.String())
-	l.must(err)
+	_, err := l.Hub.Write("whitelist", list.String())
+	l.Must(err)
 	// Were it started as root it would give up root itself, and the kernel would forget the death signal.
-	p, err := l.hub.start("opentracker", command{nobody: true, argv: []string{
-		"opentracker", "-i", l.hub.ip4.String(), "-p", strconv.Itoa(trackerPort), "-P", strconv.Itoa(trackerPort),
-		"-w", filepath.Join(l.hub.dir, "whitelist"), "-d", l.hub.dir,
+	p, err := l.Hub.Start("opentracker", netns.Command{Nobody: true, Argv: []string{
+		"opentracker", "-i", l.Hub.IP4.String(), "-p", strconv.Itoa(trackerPort), "-P", strconv.Itoa(trackerPort),
+		"-w", filepath.Join(l.Hub.Dir, "whitelist"), "-d", l.Hub.Dir,
 	}})
-	l.must(err)
-	l.must(up(ctx, p, func() error {
+	l.Must(err)
+	l.Must(netns.Up(ctx, p, func() error {
 		_, _, err := l.scrape(ctx, httpTracker, torrents[0])
 		return err
 	}))
@@ -72,12 +73,12 @@ func (l *lab) startOpentracker(ctx context.Context, torrents ...*torrent) {
 
 // startServer starts btd's own tracker on the hub, for HTTP and UDP over IPv6.
 func (l *lab) startServer() {
-	l.t.Helper()
-	at := netip.AddrPortFrom(l.hub.ip6, trackerPort)
-	ln, err := l.hub.listen(at)
-	l.must(err)
+	l.T.Helper()
+	at := netip.AddrPortFrom(l.Hub.IP6, trackerPort)
+	ln, err := l.Hub.Listen(at)
+	l.Must(err)
 	var packets net.PacketConn
-	l.must(l.hub.ns.do(func() (err error) {
+	l.Must(l.Hub.NS.Do(func() (err error) {
 		packets, err = net.ListenPacket("udp", at.String())
 		return err
 	}))
@@ -86,7 +87,7 @@ func (l *lab) startServer() {
 	var running sync.WaitGroup
 	running.Go(func() { _ = s.Serve(ctx, ln) })
 	running.Go(func() { _ = s.ServeUDP(ctx, packets) })
-	l.t.Cleanup(func() {
+	l.T.Cleanup(func() {
 		cancel()
 		packets.Close()
 		running.Wait()
@@ -95,7 +96,7 @@ func (l *lab) startServer() {
 
 // startTracker starts what serves the announce URL.
 func (l *lab) startTracker(ctx context.Context, announce string, torrents ...*torrent) {
-	l.t.Helper()
+	l.T.Helper()
 	if isIPv6(announce) {
 		l.startServer()
 		return
@@ -110,7 +111,7 @@ func (l *lab) scrape(ctx context.Context, announce string, t *torrent) (seeds, l
 	if err != nil {
 		return 0, 0, err
 	}
-	resp, err := l.hub.http().Do(req)
+	resp, err := l.Hub.HTTP().Do(req)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -138,17 +139,17 @@ func spaced(query string) string { return strings.ReplaceAll(query, "+", "%20") 
 
 // waitSwarm waits until the tracker knows so many seeds and leechers.
 func (l *lab) waitSwarm(ctx context.Context, announce string, t *torrent, seeds, leechers int) {
-	l.t.Helper()
+	l.T.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
 	announce = strings.Replace(announce, "udp://", "http://", 1) // the same tracker, and easier to ask
 	var s, n int
-	err := poll(ctx, 50*time.Millisecond, "the tracker hears of everybody", func() (ok bool, err error) {
+	err := netns.Poll(ctx, 50*time.Millisecond, "the tracker hears of everybody", func() (ok bool, err error) {
 		s, n, err = l.scrape(ctx, announce, t)
 		return s >= seeds && n >= leechers, err
 	})
 	if err != nil {
-		l.t.Fatalf("%v (torrent %s: it knows %d seeds and %d leechers, want %d and %d)",
+		l.T.Fatalf("%v (torrent %s: it knows %d seeds and %d leechers, want %d and %d)",
 			err, hex.EncodeToString(t.hash[:]), s, n, seeds, leechers)
 	}
 }

@@ -14,20 +14,22 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"btd/test/netns"
 )
 
 // transmission drives transmission-daemon over its RPC. It decides interest
 // and who is unchoked on a timer of 10 s.
 type transmission struct {
-	host    *host
-	process *process
+	host    *netns.Host
+	process *netns.Process
 	session string // the X-Transmission-Session-Id that the daemon wants to see
 }
 
-func newTransmission(h *host) program {
+func newTransmission(h *netns.Host) program {
 	c := &transmission{host: h}
-	h.lab.t.Cleanup(func() {
-		c.process.kill()
+	h.Lab.T.Cleanup(func() {
+		c.process.Kill()
 		if c.session != "" { // a lock that it leaves in /tmp when it is killed
 			_ = os.Remove("/tmp/tr_session_id_" + filepath.Base(c.session))
 		}
@@ -42,22 +44,22 @@ func (c *transmission) start(ctx context.Context) error {
 		"port-forwarding-enabled": false, "peer-port": peerPort, "peer-port-random-on-start": false,
 		"rpc-enabled": true, "rpc-bind-address": "127.0.0.1", "rpc-port": 9091, "rpc-authentication-required": false,
 		"rpc-whitelist-enabled": false, "rpc-host-whitelist-enabled": false, "scrape-paused-torrents-enabled": false,
-		"download-dir": c.host.dir, "incomplete-dir-enabled": false, "message-level": 2,
+		"download-dir": c.host.Dir, "incomplete-dir-enabled": false, "message-level": 2,
 	}, "", "  ")
 	if err != nil {
 		return err
 	}
-	path, err := c.host.write("config/settings.json", string(settings))
+	path, err := c.host.Write("config/settings.json", string(settings))
 	if err != nil {
 		return err
 	}
-	c.process, err = c.host.start("transmission", command{
-		argv: []string{"transmission-daemon", "--foreground", "--config-dir", filepath.Dir(path)},
+	c.process, err = c.host.Start("transmission", netns.Command{
+		Argv: []string{"transmission-daemon", "--foreground", "--config-dir", filepath.Dir(path)},
 	})
 	if err != nil {
 		return err
 	}
-	return up(ctx, c.process, func() error { return c.rpc(ctx, "session-get", map[string]any{}, nil) })
+	return netns.Up(ctx, c.process, func() error { return c.rpc(ctx, "session-get", map[string]any{}, nil) })
 }
 
 func (c *transmission) rpc(ctx context.Context, method string, args map[string]any, out any) error {
@@ -77,7 +79,7 @@ func (c *transmission) rpc(ctx context.Context, method string, args map[string]a
 		}
 		req.Header.Set("X-Transmission-Session-Id", c.session)
 		var resp *http.Response
-		resp, err = c.host.http().Do(req)
+		resp, err = c.host.HTTP().Do(req)
 		if err != nil {
 			return err
 		}
@@ -128,7 +130,7 @@ type transmissionTorrent struct {
 }
 
 func (c *transmission) get(ctx context.Context, t *torrent) (transmissionTorrent, error) {
-	if err := c.process.alive(); err != nil {
+	if err := c.process.Alive(); err != nil {
 		return transmissionTorrent{}, err
 	}
 	var out struct{ Torrents []transmissionTorrent }
@@ -159,6 +161,6 @@ func (c *transmission) uploaded(ctx context.Context, t *torrent) (int64, error) 
 }
 
 func (c *transmission) stop(context.Context) error {
-	_, err := c.process.terminate(20 * time.Second)
+	_, err := c.process.Terminate(20 * time.Second)
 	return err
 }

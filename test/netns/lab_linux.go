@@ -1,0 +1,136 @@
+package netns
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Lab is a small network of hosts around one bridge.
+type Lab struct {
+	T   testing.TB
+	Dir string // for everything of this lab
+	Hub *Host  // where the bridge is
+	n   int
+}
+
+// Host is one machine of a lab.
+type Host struct {
+	Lab  *Lab
+	Name string
+	NS   Namespace
+	IP4  netip.Addr
+	IP6  netip.Addr
+	Dir  string // its own directory below the lab's
+	port string // the hub's end of its link
+
+	mu        sync.Mutex
+	processes []*Process
+}
+
+// NewLab makes an empty network and takes it down when the test ends.
+func NewLab(t testing.TB, dir string) *Lab {
+	t.Helper()
+	l := &Lab{T: t, Dir: dir, n: 1}
+	ns, err := New()
+	if err != nil {
+		t.Fatalf("make the network: %v", err)
+	}
+	l.Hub = &Host{Lab: l, Name: "hub", NS: ns, IP4: Addr4(1), IP6: Addr6(1), Dir: filepath.Join(dir, "hub")}
+	l.adopt(l.Hub)
+	l.Must(ns.Do(func() error {
+		return IP("link add br0 type bridge forward_delay 0 mcast_snooping 0", "link set br0 up",
+			fmt.Sprintf("addr add %s/24 dev br0", l.Hub.IP4), fmt.Sprintf("addr add %s/64 dev br0 nodad", l.Hub.IP6))
+	}))
+	return l
+}
+
+// Addr4 is the IPv4 address of host n; the hub is 1.
+func Addr4(n int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("10.77.0.%d", n)) }
+
+// Addr6 is the IPv6 address of host n; the hub is 1.
+func Addr6(n int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("fd00:77::%x", n)) }
+
+// Host adds a machine to the network.
+func (l *Lab) Host(name string) *Host {
+	l.T.Helper()
+	l.n++
+	ns, err := New()
+	l.Must(err)
+	h := &Host{
+		Lab: l, Name: name, NS: ns, IP4: Addr4(l.n), IP6: Addr6(l.n), port: fmt.Sprintf("v%d", l.n),
+		Dir: filepath.Join(l.Dir, fmt.Sprintf("%d-%s", l.n, name)),
+	}
+	l.adopt(h)
+	l.Must(l.Hub.NS.Do(func() error {
+		return IP(fmt.Sprintf("link add %s type veth peer name eth0 netns %s", h.port, ns.Path()),
+			fmt.Sprintf("link set %s master br0 up", h.port))
+	}))
+	l.Must(ns.Do(func() error {
+		return IP("link set eth0 up", fmt.Sprintf("addr add %s/24 dev eth0", h.IP4),
+			fmt.Sprintf("addr add %s/64 dev eth0 nodad", h.IP6))
+	}))
+	return h
+}
+
+func (l *Lab) adopt(h *Host) {
+	l.Must(os.MkdirAll(h.Dir, 0o755))
+	l.T.Cleanup(func() {
+		h.killAll()
+		if l.T.Failed() {
+			h.dumpLogs()
+		}
+		h.NS.Close()
+	})
+}
+
+// Must ends the test if err is not nil.
+func (l *Lab) Must(err error) {
+	l.T.Helper()
+	if err != nil {
+		l.T.Fatal(err)
+	}
+}
+
+// Listen opens a TCP listener on the host.
+func (h *Host) Listen(addr netip.AddrPort) (net.Listener, error) {
+	var ln net.Listener
+	err := h.NS.Do(func() (err error) {
+		ln, err = net.Listen("tcp", addr.String())
+		return err
+	})
+	return ln, err
+}
+
+// Dial connects from the host. The address must be numeric.
+func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	var conn net.Conn
+	err := h.NS.Do(func() (err error) {
+		var d net.Dialer
+		conn, err = d.DialContext(ctx, network, addr)
+		return err
+	})
+	return conn, err
+}
+
+// HTTP is a client whose connections come from the host.
+func (h *Host) HTTP() *http.Client {
+	tr := &http.Transport{DialContext: h.Dial, DisableKeepAlives: true}
+	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+}
+
+// Write makes a file in the host's directory.
+func (h *Host) Write(name, content string) (string, error) {
+	path := filepath.Join(h.Dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", err
+	}
+	return path, os.WriteFile(path, []byte(content), 0o644)
+}

@@ -1,0 +1,91 @@
+package netns
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Scratch calls run with a directory that is removed after it, and returns
+// what a test's process is to end with. Directories that a killed process of
+// the same suite left behind are removed first.
+func Scratch(suite string, run func(dir string) int) int {
+	prefix := "btd-" + suite + "-"
+	removeStale(prefix)
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", prefix, os.Getpid()))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	// Programs that drop their privileges must be able to read it.
+	_ = os.Chmod(dir, 0o755)
+	code := run(dir)
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, "left behind:", err)
+		code = max(code, 1)
+	}
+	return code
+}
+
+func removeStale(prefix string) {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
+	for _, d := range dirs {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(d), prefix), "-")
+		if line, _ := os.ReadFile("/proc/" + pid + "/cmdline"); len(line) == 0 { // gone, or a zombie
+			_ = os.RemoveAll(d)
+		}
+	}
+}
+
+// CaseDir is a directory for one test below scratch, removed with it.
+func CaseDir(t testing.TB, scratch string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(scratch, "case-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = os.Chmod(dir, 0o755)
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("remove the test's directory: %v", err)
+		}
+	})
+	return dir
+}
+
+// Build builds a program of this module, with the race detector if race is
+// set.
+func Build(path, pkg string, race bool) error {
+	args, cgo := []string{"build", "-o", path}, "CGO_ENABLED=0"
+	if race {
+		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
+	}
+	cmd := exec.Command("go", append(args, pkg)...)
+	cmd.Env = append(os.Environ(), cgo)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
+	}
+	return nil
+}
+
+// Missing says why no network can be made here, or which of the programs is
+// not installed; "" if nothing is missing.
+func Missing(programs ...string) string {
+	if os.Geteuid() != 0 {
+		return "needs root, to make network namespaces"
+	}
+	for _, p := range append([]string{"ip"}, programs...) {
+		if _, err := exec.LookPath(p); err != nil {
+			return p + " is not installed (test/install-clients.sh installs it)"
+		}
+	}
+	ns, err := New()
+	if err != nil {
+		return "can't make network namespaces here: " + err.Error()
+	}
+	ns.Close()
+	return ""
+}
