@@ -1,5 +1,5 @@
 // Package metainfo reads and makes .torrent files (BEP 3, 5, 12, 19, 27, 47)
-// and magnet links (BEP 9, 46, 53).
+// and magnet links (BEP 9, 46, 53), and the secrets of closed swarms.
 //
 // It takes bytes and returns checked values. It never opens a file (Create
 // reads through an fs.FS), never trusts a path, and bounds depth, sizes and

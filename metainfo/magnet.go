@@ -45,6 +45,7 @@ type Magnet struct {
 	Only     []Span   // so: the wanted files in order, nil means all (BEP 53)
 	Key      []byte   // xs=urn:btpk: an ed25519 public key, whose item names the torrent (BEP 46)
 	Salt     []byte   // s: the salt of that item
+	Secret   Secret   // behind #: what the swarm's members share; never part of a request
 }
 
 // Span is a range of file indexes, both ends included.
@@ -53,7 +54,8 @@ type Span struct{ First, Last int }
 // ParseMagnet reads a magnet link. What it says of trackers, web seeds, peers
 // and files is taken as far as it makes sense; of its topics one must be a
 // torrent or a key. Errors wrap ErrMagnet, and ErrUnsupported if the only
-// topic is a v2 torrent.
+// topic is a v2 torrent. A fragment has to be a secret: a link that lost a
+// part of it must not be followed in the open.
 func ParseMagnet(link string) (*Magnet, error) {
 	link = strings.TrimSpace(link)
 	if len(link) > MaxMagnet {
@@ -64,6 +66,13 @@ func ParseMagnet(link string) (*Magnet, error) {
 		return nil, badMagnet("it does not begin with %s", scheme)
 	}
 	var r magnetReader
+	link, fragment, closed := strings.Cut(link, "#")
+	if closed {
+		var err error
+		if r.m.Secret, err = ParseSecret(fragment); err != nil {
+			return nil, fmt.Errorf("%w: behind the #: %w", ErrMagnet, err)
+		}
+	}
 	for pair := range strings.SplitSeq(link[len(scheme):], "&") {
 		// Links copied from web pages have &amp; between their fields.
 		key, raw, _ := strings.Cut(strings.TrimPrefix(pair, "amp;"), "=")
@@ -209,6 +218,8 @@ func (r *magnetReader) finish() (*Magnet, error) {
 	}
 	if m.Key == nil {
 		m.Salt = nil
+	} else if !m.Secret.IsZero() {
+		return nil, badMagnet("it has a secret and names a key, whose item would be looked for in public")
 	}
 	for _, tier := range MergeTrackers(nil, r.tracker) {
 		m.Trackers = append(m.Trackers, tier...)
@@ -217,7 +228,8 @@ func (r *magnetReader) finish() (*Magnet, error) {
 	return m, nil
 }
 
-// String is the link. ParseMagnet reads it back as m.
+// String is the link, with the secret if there is one: it must not get into a
+// log or an answer then. ParseMagnet reads it back as m.
 func (m *Magnet) String() string {
 	var b strings.Builder
 	sep := "magnet:?"
@@ -251,6 +263,9 @@ func (m *Magnet) String() string {
 	}
 	if len(m.Only) > 0 {
 		add("so", formatSpans(m.Only))
+	}
+	if !m.Secret.IsZero() {
+		b.WriteString("#" + m.Secret.String())
 	}
 	return b.String()
 }

@@ -159,6 +159,7 @@ func FuzzMagnet(f *testing.F) {
 	f.Add("magnet:?xt=urn:btih:" + hashHex + "&dn=a%20b&tr=udp://t.example:80&ws=http://w.example&x.pe=[::1]:5&so=0,2-4")
 	f.Add("magnet:?xt=urn:btih:" + base32Of(f, hashHex) + "&amp;xt=urn:btmh:1220" + strings.Repeat("ab", 32))
 	f.Add("magnet:?xs=urn:btpk:" + keyHex + "&s=6e")
+	f.Add("magnet:?xt=urn:btih:" + hashHex + "#AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8")
 	f.Fuzz(func(t *testing.T, link string) {
 		m, err := ParseMagnet(link)
 		if err != nil {

@@ -33,6 +33,9 @@ func (s *Session) AddMagnet(ctx context.Context, link string, o AddOptions) (t T
 	if m.Hash.IsZero() {
 		return Torrent{}, false, fmt.Errorf("%w: %w: the link names a key (urn:btpk), and following one is not supported yet", ErrInvalid, metainfo.ErrUnsupported)
 	}
+	if !m.Secret.IsZero() {
+		return Torrent{}, false, fmt.Errorf("%w: the link has a secret, and closed swarms are not supported yet", ErrInvalid)
+	}
 	if m.Only, err = spansOf(o.Only, m.Only); err != nil {
 		return Torrent{}, false, err
 	}

@@ -161,6 +161,9 @@ func hashOf(s string) (string, error) {
 		if err != nil {
 			return "", usageError{err.Error()}
 		}
+		if !m.Secret.IsZero() {
+			return "", usagef("the link has a secret: its torrent is not to be named in the DHT")
+		}
 		w := m.Hash.Wire()
 		return hex.EncodeToString(w[:]), nil
 	}
