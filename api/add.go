@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"btd/api/client"
+	"btd/metainfo"
 	"btd/session"
 )
 
@@ -17,7 +18,7 @@ const torrentType = "application/x-bittorrent"
 
 // addParams are the options of an upload; a JSON body has them as fields.
 func addParams() []string {
-	return []string{"dir", "stopped", "sequential", "only", "up", "down", "peer"}
+	return []string{"dir", "stopped", "sequential", "scope", "only", "up", "down", "peer"}
 }
 
 func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
@@ -89,13 +90,28 @@ func addOptions(req client.AddRequest) (session.AddOptions, error) {
 	if o.Limits, err = toLimits(req.Limits); err != nil {
 		return o, err
 	}
+	if o.Scope, err = toScope(req.Scope); err != nil {
+		return o, err
+	}
 	o.Peers, err = toAddrs(req.Peers)
 	return o, err
 }
 
+// toScope reads the scope of a new torrent; "" is the widest.
+func toScope(name string) (metainfo.Scope, error) {
+	if name == "" {
+		return metainfo.ScopeInternet, nil
+	}
+	s, err := metainfo.ParseScope(name)
+	if err != nil {
+		return s, invalid("%v", err)
+	}
+	return s, nil
+}
+
 // addQuery reads the options of an upload: ?dir=/x&stopped=true&only=0,2,5&up=1024&peer=...
 func addQuery(q url.Values) (client.AddRequest, error) {
-	req := client.AddRequest{Dir: q.Get("dir"), Peers: q["peer"]}
+	req := client.AddRequest{Dir: q.Get("dir"), Scope: q.Get("scope"), Peers: q["peer"]}
 	var err error
 	if req.Stopped, err = boolParam(q.Get("stopped"), "stopped"); err != nil {
 		return req, err

@@ -30,6 +30,7 @@ const (
 	topicV2  = "urn:btmh:"
 	topicKey = "urn:btpk:"
 	sha256ID = "1220" // of a multihash: SHA-256, 32 bytes
+	scopeKey = "x.scope"
 )
 
 // ErrMagnet is wrapped by every error about a magnet link that cannot be used.
@@ -46,6 +47,7 @@ type Magnet struct {
 	Key      []byte   // xs=urn:btpk: an ed25519 public key, whose item names the torrent (BEP 46)
 	Salt     []byte   // s: the salt of that item
 	Secret   Secret   // behind #: what the swarm's members share; never part of a request
+	Scope    Scope    // x.scope: where peers may be; the narrowest if there are several
 }
 
 // Span is a range of file indexes, both ends included.
@@ -55,7 +57,8 @@ type Span struct{ First, Last int }
 // and files is taken as far as it makes sense; of its topics one must be a
 // torrent or a key. Errors wrap ErrMagnet, and ErrUnsupported if the only
 // topic is a v2 torrent. A fragment has to be a secret: a link that lost a
-// part of it must not be followed in the open.
+// part of it must not be followed in the open. Likewise a scope must be one
+// that is known: a link that is to stay somewhere is not followed everywhere.
 func ParseMagnet(link string) (*Magnet, error) {
 	link = strings.TrimSpace(link)
 	if len(link) > MaxMagnet {
@@ -77,7 +80,7 @@ func ParseMagnet(link string) (*Magnet, error) {
 		// Links copied from web pages have &amp; between their fields.
 		key, raw, _ := strings.Cut(strings.TrimPrefix(pair, "amp;"), "=")
 		value, err := url.QueryUnescape(raw)
-		if err != nil {
+		if err != nil && magnetKey(key) != scopeKey {
 			continue
 		}
 		if err := r.field(magnetKey(key), value); err != nil {
@@ -108,7 +111,7 @@ type magnetReader struct {
 	tracker [][]string
 }
 
-// field takes one field of the link. Only topics can make it fail.
+// field takes one field of the link. Only topics and scopes can make it fail.
 func (r *magnetReader) field(key, value string) error {
 	switch key {
 	case "xt":
@@ -135,6 +138,12 @@ func (r *magnetReader) field(key, value string) error {
 		if p, ok := magnetPeer(value); ok && len(r.m.Peers) < maxMagnetPeers && !slices.Contains(r.m.Peers, p) {
 			r.m.Peers = append(r.m.Peers, p)
 		}
+	case scopeKey:
+		s, err := ParseScope(strings.ToLower(value))
+		if err != nil {
+			return badMagnet("%s", err)
+		}
+		r.m.Scope = max(r.m.Scope, s)
 	case "so":
 		r.m.Only = append(r.m.Only, readSpans(value)...)
 	}
@@ -263,6 +272,9 @@ func (m *Magnet) String() string {
 	}
 	if len(m.Only) > 0 {
 		add("so", formatSpans(m.Only))
+	}
+	if m.Scope != ScopeInternet {
+		add(scopeKey, m.Scope.String())
 	}
 	if !m.Secret.IsZero() {
 		b.WriteString("#" + m.Secret.String())

@@ -76,6 +76,8 @@ func TestMagnet(t *testing.T) {
 		"key and hash":  {"magnet:?xt=urn:btih:" + hashHex + "&xs=urn:btpk:" + keyHex, Magnet{Hash: v1, Key: key}},
 		"salt alone":    {"magnet:?xt=urn:btih:" + hashHex + "&s=6e", Magnet{Hash: v1}},
 		"bad escape":    {"magnet:?dn=%zz&xt=urn:btih:" + hashHex, Magnet{Hash: v1}},
+		"scope":         {"magnet:?x.scope=LAN&xt=urn:btih:" + hashHex + "&x.scope=internet", Magnet{Hash: v1, Scope: ScopeLAN}},
+		"widest scope":  {"magnet:?xt=urn:btih:" + hashHex + "&x.scope=internet", Magnet{Hash: v1}},
 		"unknown keys":  {"magnet:?xt=urn:btih:" + hashHex + "&xl=5&as=x&kt=y&=&&x", Magnet{Hash: v1}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -110,6 +112,9 @@ func TestMagnetRefuses(t *testing.T) {
 		"magnet:?xt=urn:btmh:1220" + strings.Repeat("ab", 32):                                "v2 torrent only",
 		"magnet:?xt=urn:btmh:1114" + strings.Repeat("ab", 20):                                "v2 info-hash",
 		"magnet:?xt=urn:btmh:1220" + strings.Repeat("ab", 31):                                "v2 info-hash",
+		"magnet:?xt=urn:btih:" + hashHex + "&x.scope=house":                                  "scope",
+		"magnet:?xt=urn:btih:" + hashHex + "&x.scope=%zz":                                    "scope",
+		"magnet:?xt=urn:btih:" + hashHex + "&x.scope":                                        "scope",
 		"magnet:?xs=urn:btpk:abcd":                                                           "public key",
 		"magnet:?xt=urn:btih:" + hashHex + "&dn=" + strings.Repeat("x", MaxMagnet):           "bytes",
 		"magnet:?xt=urn:btmh:1220" + strings.Repeat("ab", 32) + "&xs=urn:btpk:" + keyHex[:2]: "public key",

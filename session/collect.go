@@ -56,7 +56,7 @@ func (t *torrent) beginCollect(link *metainfo.Magnet) {
 	t.now = time.Now()
 	t.rng = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	t.wait = &collecting{fetch: metafetch.New(t.e.hash.Wire(), metafetch.Config{MaxSize: peerwire.MaxMetadata})}
-	t.book = addrbook.New(addrbook.Config{}, t.rng)
+	t.book = addrbook.New(addrbook.Config{Scope: t.e.scope()}, t.rng)
 	t.peers.init()
 	for _, ip := range t.s.bans.list() {
 		t.book.Ban(ip)

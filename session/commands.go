@@ -35,7 +35,7 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 		return s.merge(ctx, e, m, o)
 	}
 	stored := s.adopt(ctx, m, &rec, o)
-	if stored != nil && !m.Private { // others say it when they are loaded
+	if stored != nil && !m.Private && rec.Scope == metainfo.ScopeInternet { // others say it when they are loaded
 		s.seeker.addHosts(m.Nodes)
 	}
 	e := newEntry(rec)
@@ -115,7 +115,7 @@ func (s *Session) newRecord(m *metainfo.Metainfo, o AddOptions) resume.Record {
 	return resume.Record{
 		Hash: m.Hash, Name: m.Name, Dir: filepath.Clean(dir), Size: size, Pieces: m.Pieces(), PieceLength: m.PieceLength,
 		Wanted: size, Single: m.Single,
-		Added: time.Now(), Stopped: o.Stopped, Sequential: o.Sequential, Private: m.Private,
+		Added: time.Now(), Stopped: o.Stopped, Sequential: o.Sequential, Private: m.Private, Scope: o.Scope,
 		LimitUp: o.Limits.Up, LimitDown: o.Limits.Down,
 		Trackers: m.Trackers,
 	}
@@ -253,6 +253,9 @@ func (s *Session) AddPeers(_ context.Context, h metainfo.Hash, addrs []netip.Add
 	for _, a := range addrs {
 		if !a.IsValid() || a.Port() == 0 || a.Addr().IsUnspecified() || a.Addr().IsMulticast() {
 			return fmt.Errorf("%w: %s is not the address of a peer", ErrInvalid, a)
+		}
+		if !e.scope().Covers(a.Addr()) {
+			return fmt.Errorf("%w: the torrent has scope lan, and %s is not in a local network", ErrInvalid, a)
 		}
 	}
 	if len(addrs) > 0 && !s.deliver(e, call(func(t *torrent) { t.learn(addrs, FromUser) })) {

@@ -235,7 +235,7 @@ func isLocal(ip netip.Addr) bool {
 
 // onPort hands the DHT a peer's node.
 func (t *torrent) onPort(p *peer, m *peerwire.Message) {
-	if m.Index == 0 || m.Index > 0xffff || t.private() || p.node {
+	if m.Index == 0 || m.Index > 0xffff || t.private() || !t.e.inDHT() || p.node {
 		return
 	}
 	p.node = true // one for each connection
@@ -244,7 +244,7 @@ func (t *torrent) onPort(p *peer, m *peerwire.Message) {
 
 // tellPort tells a peer that knows the DHT of our node.
 func (t *torrent) tellPort(p *peer) {
-	if port := t.s.dhtPort(); port != 0 && p.hs.DHT() && !t.private() {
+	if port := t.s.dhtPort(); port != 0 && p.hs.DHT() && !t.private() && t.e.inDHT() {
 		p.wire.ctl = peerwire.AppendPort(p.wire.ctl, port)
 	}
 }

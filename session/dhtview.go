@@ -129,8 +129,8 @@ func (s *Session) DHTLookup(ctx context.Context, hash [20]byte, trace func(DHTEv
 	if err != nil {
 		return DHTFound{}, err
 	}
-	if e := s.byWire(hash); e != nil && e.private() {
-		return DHTFound{}, fmt.Errorf("%w: the torrent is private, so the DHT is not asked", ErrInvalid)
+	if e := s.byWire(hash); e != nil && !e.inDHT() {
+		return DHTFound{}, fmt.Errorf("%w: the torrent is private or stays in the local network, so the DHT is not asked", ErrInvalid)
 	}
 	var out DHTFound
 	q := dht.Search{Kind: dht.GetPeers, Scrape: true, Trace: trace}

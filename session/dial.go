@@ -139,12 +139,12 @@ func (s *Session) shake(c *conn, e *entry) (peerwire.Handshake, error) {
 }
 
 // handshake is what we say first: we speak the fast extension, the extension
-// protocol and, unless the torrent is private, the DHT.
+// protocol and, unless the torrent must not be in it, the DHT.
 func (s *Session) handshake(e *entry) []byte {
 	h := peerwire.Handshake{InfoHash: e.hash.Wire(), PeerID: s.peerID}
 	h.SetFast()
 	h.SetExtended()
-	if s.dhtPort() != 0 && !e.private() {
+	if s.dhtPort() != 0 && e.inDHT() {
 		h.SetDHT()
 	}
 	return h.Append(nil)
@@ -250,8 +250,13 @@ func (s *Session) answer(c *conn) (*joined, *entry, error) {
 		}
 		return nil, nil, err
 	}
+	from, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the peer's address: %w", err)
+	}
+	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 	e := s.byWire(hs.InfoHash)
-	if e == nil || !e.serves() || e.crowded() {
+	if e == nil || !e.serves() || e.crowded() || !e.scope().Covers(from.Addr()) {
 		s.count("handshakes_unknown_torrent")
 		return nil, nil, errUnknownTorrent
 	}
@@ -261,10 +266,5 @@ func (s *Session) answer(c *conn) (*joined, *entry, error) {
 	if err := hs.ReadID(c); err != nil {
 		return nil, nil, err
 	}
-	from, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading the peer's address: %w", err)
-	}
-	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 	return &joined{conn: c, hs: hs, addr: from, source: FromIncoming}, e, c.SetDeadline(time.Time{})
 }

@@ -137,7 +137,7 @@ func (e *entry) idleState() State {
 
 func optionsOf(r *resume.Record) Options {
 	return Options{
-		Stopped: r.Stopped, Sequential: r.Sequential,
+		Stopped: r.Stopped, Sequential: r.Sequential, Scope: r.Scope,
 		Limits:     Limits{Up: r.LimitUp, Down: r.LimitDown},
 		RatioLimit: r.RatioLimit, SeedTime: r.SeedTime,
 	}
@@ -148,6 +148,21 @@ func (e *entry) private() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.rec.Private
+}
+
+// scope is where the torrent's peers may be.
+func (e *entry) scope() metainfo.Scope {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.rec.Scope
+}
+
+// inDHT tells whether the torrent may be spoken of in the DHT: one that is
+// private (BEP 27) or stays in the local network may not.
+func (e *entry) inDHT() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.rec.Private && e.rec.Scope == metainfo.ScopeInternet
 }
 
 // record is a copy of the resume record; suspect tells that it was damaged.

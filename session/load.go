@@ -195,7 +195,7 @@ func (t *torrent) begin(plan recovery) {
 	t.disk.recount(t.pick.Have())
 	t.e.tot.left.Store(t.disk.bytes.wanted - t.disk.bytes.haveWanted)
 	if t.wait == nil {
-		t.book = addrbook.New(addrbook.Config{}, t.rng)
+		t.book = addrbook.New(addrbook.Config{Scope: rec.Scope}, t.rng)
 		t.peers.init()
 	}
 	t.peers.room = t.s.store.Stats().Capacity * 3 / 4 // more is called tight
@@ -239,7 +239,8 @@ func (t *torrent) applyPriorities() {
 
 // afterCheck starts the torrent's proper work.
 func (t *torrent) afterCheck() {
-	if rec, _ := t.e.record(); rec.Stopped { // only a check was wanted
+	rec, _ := t.e.record()
+	if rec.Stopped { // only a check was wanted
 		t.e.setComplete(t.s, t.pick.Missing() == 0)
 		t.stop()
 		return
@@ -253,7 +254,7 @@ func (t *torrent) afterCheck() {
 		}
 	}
 	t.s.announcer.start(t.e, t.meta.Trackers)
-	if !t.meta.Private {
+	if !t.meta.Private && rec.Scope == metainfo.ScopeInternet {
 		t.s.seeker.addHosts(t.meta.Nodes)
 	}
 	t.clock.dialAt = t.now

@@ -68,7 +68,7 @@ func (s *Session) magnetRecord(m *metainfo.Magnet, o AddOptions) resume.Record {
 	v1, _ := m.Hash.V1()
 	rec := resume.Record{
 		Hash: metainfo.V1(v1), Name: m.Name, Dir: filepath.Clean(dir), Magnet: stored(m),
-		Added: time.Now(), Stopped: o.Stopped, Sequential: o.Sequential,
+		Added: time.Now(), Stopped: o.Stopped, Sequential: o.Sequential, Scope: max(o.Scope, m.Scope),
 		LimitUp: o.Limits.Up, LimitDown: o.Limits.Down, Trackers: m.Tiers(),
 	}
 	if rec.Name == "" {

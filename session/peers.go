@@ -57,6 +57,7 @@ var (
 	errBanned    = errors.New("sent a wrong block")
 	errTimeout   = errors.New("silent for too long")
 	errPrivate   = errors.New("the torrent is private, and the peer did not come from its trackers")
+	errOutside   = errors.New("the torrent stays in the local network, and the peer is outside of it")
 )
 
 // join admits a connection, or closes it.
@@ -75,6 +76,9 @@ func (t *torrent) join(j *joined) {
 	switch {
 	case j.hs.PeerID == t.s.peerID:
 		refuse(errOurselves)
+		return
+	case !t.e.scope().Covers(j.addr.Addr()):
+		refuse(errOutside)
 		return
 	case t.disk.check != nil || t.disk.err != nil && !t.disk.readable():
 		refuse(errNotReady)
@@ -232,7 +236,7 @@ func reasonOf(why error) addrbook.Reason {
 		return addrbook.Self
 	case errors.Is(why, errDuplicate):
 		return addrbook.Duplicate
-	case errors.Is(why, errPrivate):
+	case errors.Is(why, errPrivate), errors.Is(why, errOutside):
 		return addrbook.Unwanted
 	case errors.Is(why, errBothSeeds):
 		return addrbook.Useless

@@ -256,13 +256,20 @@ func (f *fakeDHT) told() []netip.AddrPort {
 
 func TestNodesAreExchanged(t *testing.T) {
 	t.Parallel()
-	for _, private := range []bool{false, true} {
+	for _, kind := range []string{"public", "private", "lan"} {
 		c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
-		if private {
+		o := AddOptions{Dir: c.dir}
+		switch kind {
+		case "private":
 			c = makePrivate(t, c)
+		case "lan":
+			o.Scope = metainfo.ScopeLAN
 		}
+		public := kind == "public"
 		fake := &fakeDHT{}
-		s := seedOf(t, c, func(cfg *Config) { cfg.DHT = DHTConfig{On: true, fake: fake} })
+		s := open(t, func(cfg *Config) { cfg.DHT = DHTConfig{On: true, fake: fake} })
+		add(t, s, c, o)
+		await(t, s, c, "seeding", complete)
 		conn, err := net.Dial("tcp", s.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -275,8 +282,8 @@ func TestNodesAreExchanged(t *testing.T) {
 		r.send(h.Append(nil))
 		r.deadline(10 * time.Second)
 		theirs, err := peerwire.ReadHandshake(conn)
-		if err != nil || theirs.DHT() == private {
-			t.Fatalf("private %v: handshake %+v, %v", private, theirs, err)
+		if err != nil || theirs.DHT() != public {
+			t.Fatalf("%s: handshake %+v, %v", kind, theirs, err)
 		}
 		r.send(peerwire.AppendPort(peerwire.AppendPort(peerwire.AppendPort(peerwire.AppendHaveNone(nil), 0), 1234), 1235))
 		r.send(peerwire.AppendInterested(nil))
@@ -294,10 +301,10 @@ func TestNodesAreExchanged(t *testing.T) {
 			}
 		}
 		told := fake.told()
-		if private && (len(port) > 0 || len(told) > 0) {
-			t.Errorf("a private torrent: ports %v were sent, nodes %v taken", port, told)
+		if !public && (len(port) > 0 || len(told) > 0) {
+			t.Errorf("%s: ports %v were sent, nodes %v taken", kind, port, told)
 		}
-		if !private && (len(port) != 1 || port[0] != uint32(s.Addr().Port()) || len(told) != 1 || told[0] != netip.MustParseAddrPort("127.0.0.1:1234")) {
+		if public && (len(port) != 1 || port[0] != uint32(s.Addr().Port()) || len(told) != 1 || told[0] != netip.MustParseAddrPort("127.0.0.1:1234")) {
 			t.Errorf("ports %v were sent, nodes %v taken", port, told)
 		}
 	}

@@ -15,8 +15,8 @@ import (
 )
 
 // seeker announces all started torrents, active or idle, in the DHT and finds
-// peers there: from one goroutine, with one pacer for all. Private torrents
-// never come here (BEP 27).
+// peers there: from one goroutine, with one pacer for all. Torrents
+// that are private (BEP 27) or stay in the local network never come here.
 type seeker struct {
 	s        *Session
 	node     node // nil if there is none
@@ -51,7 +51,7 @@ func (d *seeker) init() {
 // start begins announcing e. It does nothing if that is done already, or must
 // not be.
 func (d *seeker) start(e *entry) {
-	if d.node == nil || e.private() {
+	if d.node == nil || !e.inDHT() {
 		return
 	}
 	rec, _ := e.record()
@@ -202,7 +202,7 @@ func (d *seeker) begin(k *sought) {
 	}
 	drop := k.gone && !over
 	d.mu.Unlock()
-	if drop || rec.Private {
+	if drop || !k.e.inDHT() {
 		cancel()
 	}
 }
@@ -219,7 +219,7 @@ func (d *seeker) found(k *sought, peers []netip.AddrPort) {
 	d.mu.Lock()
 	gone := k.gone
 	d.mu.Unlock()
-	if len(addrs) == 0 || gone || k.e.private() {
+	if len(addrs) == 0 || gone || !k.e.inDHT() {
 		return
 	}
 	t := d.s.wake(k.e, false)

@@ -78,6 +78,7 @@ type SwarmCounts struct {
 type Options struct {
 	Stopped    bool
 	Sequential bool
+	Scope      metainfo.Scope // where its peers may be
 	Limits     Limits
 	RatioLimit float64       // stop seeding at uploaded/size; 0 means the session's, negative means never
 	SeedTime   time.Duration // stop after seeding this long; 0 means the session's, negative means never
@@ -170,6 +171,7 @@ type AddOptions struct {
 	Sequential bool
 	Only       []int // file indexes to download, the others are skipped; nil means all
 	Limits     Limits
+	Scope      metainfo.Scope   // where its peers may be; that of a link holds if it is narrower
 	Peers      []netip.AddrPort // addresses to try at once
 }
 

@@ -13,6 +13,12 @@ const (
 	StateError       = "error"       // Torrent.Error says why
 )
 
+// The scopes of a torrent: where its peers may be.
+const (
+	ScopeInternet = "internet"
+	ScopeLAN      = "lan" // at private, link-local and loopback addresses only; not in the DHT
+)
+
 // Torrent is a picture of one torrent.
 type Torrent struct {
 	ID           string `json:"id"` // info-hash, lower-case hex
@@ -75,6 +81,7 @@ type Swarm struct {
 type Options struct {
 	Stopped         bool    `json:"stopped"`
 	Sequential      bool    `json:"sequential"`
+	Scope           string  `json:"scope"` // one of the Scope constants
 	Limits          Limits  `json:"limits"`
 	RatioLimit      float64 `json:"ratio_limit"`       // stop seeding at uploaded/size; 0 is the session's, negative is never
 	SeedTimeSeconds int64   `json:"seed_time_seconds"` // stop after seeding this long; 0 is the session's, negative is never
@@ -112,7 +119,8 @@ type AddRequest struct {
 	Dir        string   `json:"dir,omitempty"`     // absolute; empty is the daemon's download directory
 	Stopped    bool     `json:"stopped,omitempty"`
 	Sequential bool     `json:"sequential,omitempty"`
-	Only       []int    `json:"only,omitempty"` // indexes of the files to download; absent is all
+	Scope      string   `json:"scope,omitempty"` // one of the Scope constants; empty is the internet, or what the link says. The narrower holds
+	Only       []int    `json:"only,omitempty"`  // indexes of the files to download; absent is all
 	Limits     Limits   `json:"limits,omitzero"`
 	Peers      []string `json:"peers,omitempty"` // addresses to try at once, host:port with a literal IP
 }

@@ -20,7 +20,7 @@ import (
 const maxFile = 32 << 20
 
 type addFlags struct {
-	dir                       string
+	dir, scope                string
 	stopped, sequential, wait bool
 	only, peers               []string
 }
@@ -40,6 +40,9 @@ and btctl show say how far that is.
 does, with commas between or repeated; with a magnet link no patterns, since
 its names are not known yet.
 
+With --scope lan the torrent has peers in private and link-local networks
+only, and is not in the DHT; magnet links can say that as well (x.scope=lan).
+
 With --wait the command ends when everything wanted is here: 0, with an error
 of a torrent: 1, or with --timeout: 7. The torrents stay in every case.`,
 		Example: "  btctl add 'magnet:?xt=urn:btih:...'\n  btctl add debian.torrent --dir /srv/iso --wait\n  btctl add show.torrent --only '*.mkv' --sequential",
@@ -53,6 +56,7 @@ of a torrent: 1, or with --timeout: 7. The torrents stay in every case.`,
 	flags.StringVar(&f.dir, "dir", "", "download directory (default the daemon's)")
 	flags.BoolVar(&f.stopped, "stopped", false, "add without starting")
 	flags.BoolVar(&f.sequential, "sequential", false, "fetch pieces in order")
+	flags.StringVar(&f.scope, "scope", "", "where peers may be: internet, or lan for private networks only")
 	flags.StringSliceVar(&f.only, "only", nil, "files to download; the others are skipped")
 	flags.StringSliceVar(&f.peers, "peer", nil, "address (IP:PORT) to try at once")
 	flags.BoolVar(&f.wait, "wait", false, "wait until everything wanted is here")
@@ -113,7 +117,7 @@ func (a *app) reportAdded(resp client.AddResponse) error {
 }
 
 func (a *app) addRequest(name string, f addFlags) (client.AddRequest, error) {
-	req := client.AddRequest{Stopped: f.stopped, Sequential: f.sequential, Peers: f.peers}
+	req := client.AddRequest{Stopped: f.stopped, Sequential: f.sequential, Scope: f.scope, Peers: f.peers}
 	if f.dir != "" {
 		dir, err := filepath.Abs(f.dir) // the daemon works elsewhere
 		if err != nil {

@@ -156,7 +156,7 @@ func TestShow(t *testing.T) {
 	d := newDaemon(t)
 	list := someTorrents()
 	list[0].State, list[0].Checked = client.StateChecking, 0.5
-	list[0].Options = client.Options{Sequential: true, Limits: client.Limits{Up: 1 << 20}, RatioLimit: 1.5, SeedTimeSeconds: -1}
+	list[0].Options = client.Options{Sequential: true, Scope: client.ScopeLAN, Limits: client.Limits{Up: 1 << 20}, RatioLimit: 1.5, SeedTimeSeconds: -1}
 	list[0].Corrupt, list[0].Error, list[0].Private = 16384, "tracker\ttimed out", true
 	list[0].SecondsActive = 7265
 	d.answers["GET /v1/torrents"] = client.TorrentList{Torrents: list}
@@ -175,6 +175,7 @@ Swarm        9 seeds, - leechers, - downloads
 Limits       down unlimited, up 1.0 MiB/s, ratio 1.50, seeding unlimited
 Order        sequential
 Private      yes
+Scope        lan: peers in private and link-local networks only, whoever tells of them; not in the DHT
 Added        -
 Completed    -
 Active       2h1m, seeding 0s
@@ -275,7 +276,7 @@ func TestChanges(t *testing.T) {
 		{[]string{"trackers", "add", "aa1", "http://x/a"}, "POST " + one + `/trackers {"urls":["http://x/a"]}`, ""},
 		{[]string{"trackers", "add", "aa1", "http://x/a", "--tier", "0"}, "POST " + one + `/trackers {"urls":["http://x/a"],"tier":0}`, ""},
 		{[]string{"trackers", "rm", "aa1", "http://t/?k=v&x"}, "DELETE " + one + "/trackers?url=http%3A%2F%2Ft%2F%3Fk%3Dv%26x", ""},
-		{[]string{"add", file, "--dir", "/srv/x", "--stopped", "--sequential", "--only", "extras,2", "--peer", "192.0.2.1:1"}, `"dir":"/srv/x","stopped":true,"sequential":true,"only":[1,2],"peers":["192.0.2.1:1"]}`, "added Debian 12"},
+		{[]string{"add", file, "--dir", "/srv/x", "--stopped", "--sequential", "--scope", "lan", "--only", "extras,2", "--peer", "192.0.2.1:1"}, `"dir":"/srv/x","stopped":true,"sequential":true,"scope":"lan","only":[1,2],"peers":["192.0.2.1:1"]}`, "added Debian 12"},
 		{[]string{"add", file, "--only", "*.avi"}, "", "no file fits"},
 	}
 	for _, tt := range tests {

@@ -133,6 +133,9 @@ func details(t client.Torrent) string {
 	line("Limits", "%s", limitsText(t.Options))
 	line("Order", "%s", orderText(t.Options.Sequential))
 	line("Private", "%s", yesNo(t.Private))
+	if t.Options.Scope == client.ScopeLAN {
+		line("Scope", "lan: peers in private and link-local networks only, whoever tells of them; not in the DHT")
+	}
 	line("Added", "%s", timeText(t.Added))
 	line("Completed", "%s", timeText(t.Completed))
 	line("Active", "%s, seeding %s", secondsText(t.SecondsActive), secondsText(t.SecondsSeeding))

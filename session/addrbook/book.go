@@ -5,18 +5,21 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"time"
+
+	"btd/metainfo"
 )
 
 // Config holds the settings of a Book. The zero value is valid.
 type Config struct {
-	Max         int           // addresses to remember; 0 means 2,000
-	MaxBans     int           // banned IP addresses to remember, the oldest is forgotten; 0 means 1,000
-	MaxPerHost  int           // addresses of one IPv4 address or IPv6 /64, loopback excepted; 0 means 32
-	MaxFailures int           // failed tries in a row after which an address is given up, at most 100; 0 means 6
-	Backoff     time.Duration // wait after the first failure, doubled by every other; 0 means 15 s
-	MaxBackoff  time.Duration // longest wait; 0 means 1 h
-	Reconnect   time.Duration // wait after the loss of a connection that had lasted; 0 means 5 s
-	Proven      time.Duration // how long a connection must last not to count as a failure; 0 means 30 s
+	Scope       metainfo.Scope // addresses outside of it are refused
+	Max         int            // addresses to remember; 0 means 2,000
+	MaxBans     int            // banned IP addresses to remember, the oldest is forgotten; 0 means 1,000
+	MaxPerHost  int            // addresses of one IPv4 address or IPv6 /64, loopback excepted; 0 means 32
+	MaxFailures int            // failed tries in a row after which an address is given up, at most 100; 0 means 6
+	Backoff     time.Duration  // wait after the first failure, doubled by every other; 0 means 15 s
+	MaxBackoff  time.Duration  // longest wait; 0 means 1 h
+	Reconnect   time.Duration  // wait after the loss of a connection that had lasted; 0 means 5 s
+	Proven      time.Duration  // how long a connection must last not to count as a failure; 0 means 30 s
 }
 
 func (c Config) withDefaults() Config {

@@ -70,7 +70,7 @@ func (b *Book) priority(addr netip.AddrPort) uint32 {
 
 // acceptable tells whether addr, which is normal, may be in the book.
 func (b *Book) acceptable(addr netip.AddrPort) bool {
-	return valid(addr) && !b.isSelf(addr) && !b.Banned(addr.Addr())
+	return valid(addr) && b.cfg.Scope.Covers(addr.Addr()) && !b.isSelf(addr) && !b.Banned(addr.Addr())
 }
 
 // subnet is what counts as one host: an IPv4 address, or the first 64 bits of

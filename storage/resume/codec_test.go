@@ -29,7 +29,7 @@ func TestRecordCodec(t *testing.T) {
 	}
 	for name, want := range map[string]Record{
 		"zero": {}, "plain": testRecord(0), "full": testRecord(1), "other": testRecord(4), "extreme": extreme,
-		"magnet": {Magnet: "magnet:?xt=urn:btih:0123", Single: true, Trackers: [][]string{{"a"}}},
+		"magnet": {Magnet: "magnet:?xt=urn:btih:0123", Single: true, Trackers: [][]string{{"a"}}, Scope: metainfo.ScopeLAN},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want.Hash = metainfo.Hash{}
@@ -60,10 +60,11 @@ func TestTimesOutOfRangeAreForgotten(t *testing.T) {
 	}
 }
 
-func TestLargeRecordsAreRefused(t *testing.T) {
+func TestImpossibleRecordsAreRefused(t *testing.T) {
 	for name, r := range map[string]Record{
 		"name":  {Name: string(make([]byte, maxRecord))},
 		"files": {Priorities: make([]uint8, maxFiles+1)},
+		"scope": {Scope: metainfo.ScopeLAN + 1},
 	} {
 		if _, err := appendRecord(nil, &r); err == nil {
 			t.Errorf("%s: no error", name)

@@ -42,6 +42,7 @@ type Record struct {
 	Stopped    bool
 	Sequential bool
 	Private    bool
+	Scope      metainfo.Scope
 	Complete   bool // every wanted piece was stored when the record was written
 
 	LimitUp    int64         // bytes per second, 0 is unlimited
@@ -96,6 +97,7 @@ const (
 	flagComplete
 	flagSingle
 	flagMagnet
+	flagLAN
 	flagsKnown = 1<<iota - 1
 )
 
@@ -103,13 +105,13 @@ const (
 // and lists with their counts. Hash and counters are stored elsewhere.
 func appendRecord(b []byte, r *Record) ([]byte, error) {
 	var flags byte
-	for i, on := range [...]bool{r.Stopped, r.Sequential, r.Private, r.Complete, r.Single, r.Magnet != ""} {
+	for i, on := range [...]bool{r.Stopped, r.Sequential, r.Private, r.Complete, r.Single, r.Magnet != "", r.Scope == metainfo.ScopeLAN} {
 		if on {
 			flags |= 1 << i
 		}
 	}
-	if r.Pieces < 0 || len(r.Priorities) > maxFiles {
-		return nil, fmt.Errorf("resume: record of %v: %d pieces, %d files", r.Hash, r.Pieces, len(r.Priorities))
+	if r.Pieces < 0 || len(r.Priorities) > maxFiles || !r.Scope.Valid() {
+		return nil, fmt.Errorf("resume: record of %v: %d pieces, %d files, %v", r.Hash, r.Pieces, len(r.Priorities), r.Scope)
 	}
 	start := len(b)
 	b = append(b, flags)
@@ -157,6 +159,9 @@ func decodeRecord(p []byte, str func([]byte) string) (Record, error) {
 	rec.Stopped, rec.Sequential = flags&flagStopped != 0, flags&flagSequential != 0
 	rec.Private, rec.Complete = flags&flagPrivate != 0, flags&flagComplete != 0
 	rec.Single = flags&flagSingle != 0
+	if flags&flagLAN != 0 {
+		rec.Scope = metainfo.ScopeLAN
+	}
 	rec.Size = r.varint("size")
 	rec.Queue = r.varint("queue")
 	rec.Added = fromNanos(r.varint("added"))
