@@ -5,7 +5,11 @@ import "strconv"
 // Bytes is a .torrent file that Parse reads back as m: the info dictionary
 // byte for byte as it was, and what else m holds. Keys that Parse does not
 // know are not in it, and neither are the piece layers of a hybrid.
-func (m *Metainfo) Bytes() []byte {
+func (m *Metainfo) Bytes() []byte { return m.file(m.Private) }
+
+// file is Bytes. private puts that flag outside of info as well, where it does
+// not change the info-hash: it may have stood there alone.
+func (m *Metainfo) file(private bool) []byte {
 	b := make([]byte, 0, len(m.Raw)+4096)
 	b = append(b, 'd')
 	if len(m.Trackers) > 0 && len(m.Trackers[0]) > 0 {
@@ -40,7 +44,7 @@ func (m *Metainfo) Bytes() []byte {
 		}
 		b = append(b, 'e')
 	}
-	if m.Private {
+	if private {
 		b = appendInt(b, "private", 1)
 	}
 	if len(m.WebSeeds) > 0 {

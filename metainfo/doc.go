@@ -1,8 +1,8 @@
 // Package metainfo reads and makes .torrent files (BEP 3, 5, 12, 19, 27, 47)
 // and magnet links (BEP 9, 46, 53), and the secrets of closed swarms.
 //
-// It takes bytes and returns checked values. It never opens a file (Create
-// reads through an fs.FS), never trusts a path, and bounds depth, sizes and
+// It takes bytes and returns checked values. It never opens a file (package
+// create does, for new torrents), never trusts a path, and bounds depth, sizes and
 // counts before it decodes, because torrents come from strangers.
 //
 // Reading goes in three steps. A strict scan walks the whole input once: at

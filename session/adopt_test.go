@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"btd/metainfo"
+	"btd/metainfo/create"
 )
 
 // small makes n torrents of one file each, with their data in one directory.
@@ -23,7 +24,7 @@ func small(t testing.TB, n int) (dir string, files [][]byte) {
 		if err := os.WriteFile(filepath.Join(dir, name), fmt.Appendf(nil, "%05d %s", i, make([]byte, 20000)), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		raw, err := metainfo.Create(t.Context(), os.DirFS(dir), name, metainfo.CreateOptions{PieceLength: 16 << 10})
+		raw, err := create.Torrent(t.Context(), os.DirFS(dir), name, create.Options{PieceLength: 16 << 10})
 		if err != nil {
 			t.Fatal(err)
 		}

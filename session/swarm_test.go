@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"btd/metainfo"
+	"btd/metainfo/create"
 	"btd/tracker/server"
 )
 
@@ -44,12 +45,12 @@ func makeContent(t *testing.T, pieceLength int64, sizes map[string]int, trackers
 			t.Fatal(err)
 		}
 	}
-	o := metainfo.CreateOptions{PieceLength: pieceLength}
+	o := create.Options{PieceLength: pieceLength}
 	for _, u := range trackers {
 		o.Trackers = append(o.Trackers, []string{u})
 	}
 	var err error
-	if c.file, err = metainfo.Create(t.Context(), os.DirFS(c.dir), "content", o); err != nil {
+	if c.file, err = create.Torrent(t.Context(), os.DirFS(c.dir), "content", o); err != nil {
 		t.Fatal(err)
 	}
 	if c.meta, err = metainfo.Parse(c.file); err != nil {

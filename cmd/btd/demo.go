@@ -15,6 +15,7 @@ import (
 
 	"btd/dht"
 	"btd/metainfo"
+	"btd/metainfo/create"
 	"btd/session"
 	"btd/tracker/server"
 
@@ -181,11 +182,11 @@ func (d *demo) makeContent(ctx context.Context) error {
 		}
 	}
 	var err error
-	o := metainfo.CreateOptions{PieceLength: 256 << 10, CreatedBy: "btd " + version}
+	o := create.Options{PieceLength: 256 << 10, CreatedBy: "btd " + version}
 	if d.tracker != "" {
 		o.Trackers = [][]string{{d.tracker}}
 	}
-	d.file, err = metainfo.Create(ctx, os.DirFS(dir), "demo", o)
+	d.file, err = create.Torrent(ctx, os.DirFS(dir), "demo", o)
 	if err != nil {
 		return err
 	}

@@ -82,6 +82,7 @@ const pure = "it is pure: decisions and codecs come without a network, a disk or
 //	                           api -> session -> peerwire, tracker, dht, storage -> piece, choker, metainfo
 var table = map[string]layer{
 	"metainfo":          {nil, "it is what everything else talks about, so it knows nobody"},
+	"metainfo/create":   {[]string{"metainfo", "piece/sha1x"}, "it hashes what is on disk, which metainfo must not open; whoever makes a torrent needs no storage, no session and no daemon"},
 	"piece":             {nil, pure},
 	"piece/sha1x":       {nil, pure},
 	"choker":            {nil, pure},
@@ -115,9 +116,9 @@ var table = map[string]layer{
 
 	"api/client": {nil, "programs of other people import it, so it needs the standard library only"},
 	"api":        {[]string{"api/client", "session", "metainfo", "piece"}, "it validates and translates; torrents are the session's"},
-	"cmd/btctl":  {[]string{"api/client", "metainfo"}, "whatever it can do, any program can do through the API"},
+	"cmd/btctl":  {[]string{"api/client", "metainfo", "metainfo/create"}, "whatever it can do, any program can do through the API; torrents are made and read without a daemon"},
 	"cmd/btd": {[]string{
-		"api", "api/client", "session", "metainfo", "piece", "storage", "storage/resume", "tracker", "tracker/server", "dht",
+		"api", "api/client", "session", "metainfo", "metainfo/create", "piece", "storage", "storage/resume", "tracker", "tracker/server", "dht",
 	}, "it reads flags and wires; there is no logic in it"},
 }
 
