@@ -136,6 +136,9 @@ func bodies() []any {
 		client.DHTItem{},
 		client.DHTPutRequest{},
 		client.DHTPutResponse{},
+		client.TrackerServer{},
+		client.RegistrationList{},
+		client.RegisterRequest{},
 	}
 }
 
@@ -279,7 +282,7 @@ func TestAnswersMatchSchemas(t *testing.T) {
 	for path, name := range map[string]string{
 		"/v1/torrents": "TorrentList", one: "Torrent", one + "/files": "FileList", one + "/peers": "PeerList",
 		one + "/trackers": "TrackerList", one + "/pieces": "Pieces", "/v1/session/stats": "Stats",
-		"/v1/session/limits": "Limits", "/v1/dht/stats": "DHTStats", "/v1/dht/items?target=" + strings.Repeat("0a", 20): "DHTItem", "/v1/session/version": "Version", "/v1/nothing": "ErrorResponse",
+		"/v1/session/limits": "Limits", "/v1/dht/stats": "DHTStats", "/v1/dht/items?target=" + strings.Repeat("0a", 20): "DHTItem", "/v1/session/version": "Version", "/v1/tracker": "TrackerServer", "/v1/tracker/torrents": "RegistrationList", "/v1/nothing": "ErrorResponse",
 	} {
 		_, body := p.do(t, "GET", path, "", "")
 		var got any

@@ -55,6 +55,12 @@ func table() []route {
 		{method: "GET", path: "/v1/dht/lookup", query: []string{"hash"}, handle: (*Server).dhtLookup},
 		{method: "GET", path: "/v1/dht/items", query: []string{"target", "key", "salt"}, handle: (*Server).dhtGet},
 		{method: "POST", path: "/v1/dht/items", body: true, handle: (*Server).dhtPut},
+		{method: "GET", path: client.TrackerPath, handle: (*Server).trackerStats},
+		{method: "POST", path: client.TrackerPath + "/start", handle: (*Server).trackerStart},
+		{method: "POST", path: client.TrackerPath + "/stop", handle: (*Server).trackerStop},
+		{method: "GET", path: client.RegisteredPath, handle: (*Server).registered},
+		{method: "PUT", path: client.RegisteredPath + "/{id}", body: true, handle: (*Server).trackTorrent},
+		{method: "DELETE", path: client.RegisteredPath + "/{id}", handle: (*Server).untrackTorrent},
 		{method: "GET", path: "/v1/events", query: []string{"since"}, handle: (*Server).events},
 		{method: "GET", path: "/v1/openapi.yaml", handle: (*Server).openapi},
 	}

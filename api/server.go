@@ -16,6 +16,7 @@ import (
 // TCP are needed.
 type Config struct {
 	Engine  Engine
+	Tracker Tracker      // nil means that the daemon has none
 	Version string       // of the daemon, for /v1/session/version
 	Log     *slog.Logger // nil discards
 

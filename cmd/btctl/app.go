@@ -103,7 +103,7 @@ func (a *app) root() *cobra.Command {
 	group("torrents", a.addCmd(), a.lsCmd(), a.showCmd(), a.filesCmd(), a.peersCmd(), a.trackersCmd(),
 		a.startCmd(), a.stopCmd(), a.rmCmd(), a.verifyCmd(), a.reannounceCmd(), a.watchCmd())
 	group("settings", a.limitCmd(), a.priorityCmd())
-	group("daemon", a.statsCmd(), a.dhtCmd(), a.versionCmd())
+	group("daemon", a.statsCmd(), a.trackerCmd(), a.dhtCmd(), a.versionCmd())
 	root.SetHelpCommandGroupID("daemon")
 	root.SetCompletionCommandGroupID("daemon")
 	root.SetIn(a.in)

@@ -45,12 +45,20 @@ func run(ctx context.Context, s *settings, files []string) error {
 	if err != nil {
 		return err
 	}
+	track, err := newTracker(s, ses, log)
+	if err != nil {
+		return errors.Join(err, ses.Close())
+	}
+	defer track.Close() // after the session, which tells it goodbye
 	srv := api.New(api.Config{
-		Engine: ses, Version: version, Log: log,
+		Engine: ses, Tracker: apiTracker{track}, Version: version, Log: log,
 		Socket: s.APISocket, TCP: s.APITCP, TokenFile: filepath.Join(s.State, "api-token"),
 	})
 	if err := srv.Listen(); err != nil {
 		return errors.Join(err, ses.Close())
+	}
+	if err := track.Begin(); err != nil {
+		log.Error("there is no tracker", "err", err)
 	}
 	log.Info("ready", "version", version, "listen", ses.Addr().String(), "api", s.APISocket, "dir", s.Dir)
 	addFiles(ctx, ses, files, log)

@@ -48,6 +48,9 @@ type settings struct {
 	DHT                bool     `toml:"dht"`
 	DHTBootstrap       hosts    `toml:"dht-bootstrap"`
 	DHTReadOnly        bool     `toml:"dht-read-only"`
+	TrackerEnabled     bool     `toml:"tracker-enabled"`
+	TrackerListen      string   `toml:"tracker-listen"`
+	TrackerOpen        bool     `toml:"tracker-open"`
 	Prealloc           bool     `toml:"preallocate"`
 	Memory             byteSize `toml:"memory"`
 	OpenFiles          int      `toml:"open-files"`
@@ -61,7 +64,8 @@ func defaults() *settings {
 		MaxPeers: 500, MaxPeersPerTorrent: 80, UploadSlots: 4, ActiveDownloads: 8,
 		SuperSeeding: string(session.SuperAuto), PEX: true,
 		DHT: true, DHTBootstrap: dht.DefaultBootstrap(),
-		Memory: 32 << 20, OpenFiles: 256, SyncEvery: duration(10 * time.Second),
+		TrackerListen: ":6969",
+		Memory:        32 << 20, OpenFiles: 256, SyncEvery: duration(10 * time.Second),
 	}
 	if home, err := os.UserHomeDir(); err == nil {
 		s.Dir = filepath.Join(home, "Downloads")
@@ -93,6 +97,9 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.BoolVar(&s.DHT, "dht", s.DHT, "find peers without trackers, over UDP at the port of --listen; private torrents never do")
 	f.Var(&s.DHTBootstrap, "dht-bootstrap", "`hosts` of the DHT to begin with, host:port, ...; hosts of your own make a network of your own, empty is none")
 	f.BoolVar(&s.DHTReadOnly, "dht-read-only", s.DHTReadOnly, "ask the DHT but do not serve it, for instance where traffic costs")
+	f.BoolVar(&s.TrackerEnabled, "tracker-enabled", s.TrackerEnabled, "be a tracker for others from the start; btctl can switch it on later")
+	f.StringVar(&s.TrackerListen, "tracker-listen", s.TrackerListen, "`address` of that tracker, host:port of HTTP and of UDP")
+	f.BoolVar(&s.TrackerOpen, "tracker-open", s.TrackerOpen, "have it track every torrent, not only those that are registered")
 	f.BoolVar(&s.Prealloc, "preallocate", s.Prealloc, "reserve disk space before downloading")
 	f.Var(&s.Memory, "memory", "`bytes` for blocks on their way to disk")
 	f.Var(&s.SyncEvery, "sync-every", "`time` after which finished pieces are synced to disk and recorded")
@@ -183,10 +190,20 @@ func (s *settings) check() error {
 		return errors.New("memory must be at least 1MiB and open-files at least 8")
 	case s.DHTBootstrap.check() != nil:
 		return fmt.Errorf("dht-bootstrap: %w", s.DHTBootstrap.check())
+	case !isAddress(s.TrackerListen):
+		return fmt.Errorf("tracker-listen is %q; want host:port or :port", s.TrackerListen)
 	case s.SyncEvery <= 0:
 		return errors.New("sync-every must be more than 0")
 	}
 	return nil
+}
+
+// isAddress tells what can be listened on: host:port, where the host may
+// be left out.
+func isAddress(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	_, perr := strconv.ParseUint(port, 10, 16)
+	return err == nil && perr == nil
 }
 
 // session maps the settings onto a session's.

@@ -70,6 +70,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{"bootstrap in the file", "dht-bootstrap = [\"a:1\", \"nohost\"]\n", nil, nil, []string{"dht-bootstrap", "nohost"}},
 		{"bootstrap of the environment", "", map[string]string{"BTD_DHT_BOOTSTRAP": "a:0"}, nil, []string{"BTD_DHT_BOOTSTRAP", "a:0"}},
 		{"super-seeding", "super-seeding = \"maybe\"\n", nil, nil, []string{"super-seeding", "maybe", "auto"}},
+		{"tracker", "", nil, []string{"--tracker-listen", "6969"}, []string{"tracker-listen", "6969", "host:port"}},
 		{"no API", "", nil, []string{"--api-socket", ""}, []string{"api-socket", "api-tcp"}},
 	} {
 		t.Run(x.name, func(t *testing.T) {

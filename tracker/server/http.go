@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -26,9 +27,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		body = appendFailure(nil, errors.New("the query cannot be parsed"))
 	case strings.HasSuffix(r.URL.Path, "/announce"):
-		body = s.answerAnnounce(query, r.RemoteAddr)
+		body = s.answerAnnounce(query, r.RemoteAddr, s.knowsToken(r.URL.Path))
 	case strings.HasSuffix(r.URL.Path, "/scrape"):
 		body = s.answerScrape(query)
+	case strings.HasPrefix(r.URL.Path, torrentPath):
+		s.serveTorrent(w, r)
+		return
 	default:
 		http.NotFound(w, r)
 		return
@@ -38,8 +42,35 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(body)
 }
 
-func (s *Server) answerAnnounce(q url.Values, remote string) []byte {
+// torrentPath is where the files of registered torrents are: HASH.torrent.
+const torrentPath = "/t/"
+
+// serveTorrent sends the file of a registered torrent. Whatever is not served
+// looks the same.
+func (s *Server) serveTorrent(w http.ResponseWriter, r *http.Request) {
+	name, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, torrentPath), ".torrent")
+	b, err := hex.DecodeString(name)
+	if !ok || err != nil || len(b) != 20 || s.cfg.TorrentFile == nil || !s.isRegistered([20]byte(b)) {
+		http.NotFound(w, r)
+		return
+	}
+	file, err := s.cfg.TorrentFile([20]byte(b))
+	if err != nil || len(file) == 0 {
+		http.NotFound(w, r)
+		return
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(fileTime))
+	w.Header().Set("Content-Type", "application/x-bittorrent")
+	w.Header().Set("Content-Length", strconv.Itoa(len(file)))
+	w.Write(file)
+}
+
+// fileTime is how long a client has to take a torrent's file.
+const fileTime = time.Minute
+
+func (s *Server) answerAnnounce(q url.Values, remote string, token bool) []byte {
 	a, err := parseAnnounce(q, remote)
+	a.token = token
 	if err != nil {
 		return appendFailure(nil, err)
 	}

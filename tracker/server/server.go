@@ -2,8 +2,11 @@ package server
 
 import (
 	"crypto/rand"
+	"crypto/subtle"
 	"errors"
+	"maps"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
@@ -19,6 +22,12 @@ type Config struct {
 	SwarmPeers  int           // peers of one torrent; 0 means 5,000; a new one takes the place of the most silent
 	MaxPeers    int           // peers of all torrents; 0 means 100,000; more are refused
 	TrackerID   string        // "tracker id" in answers over HTTP; "" means none
+
+	Listed bool   // only torrents that are registered are tracked, and those announced with the token
+	Token  string // as the first part of the path of an announce URL it has any torrent tracked; "" means none
+	// TorrentFile is served at /t/HASH.torrent for registered torrents; nil
+	// means that none is. An error is answered by 404.
+	TorrentFile func(hash [20]byte) ([]byte, error)
 }
 
 func (c Config) withDefaults() Config {
@@ -50,14 +59,89 @@ type Server struct {
 	cfg    Config
 	secret [32]byte // connection ids of BEP 15 are made with it
 
-	mu    sync.Mutex
-	store *store
+	mu         sync.Mutex
+	store      *store
+	registered map[[20]byte]bool
+	answered   [2]transportCounts // by transport
+	refused    map[string]int64
+}
+
+type transport uint8
+
+const (
+	overHTTP transport = iota
+	overUDP
+)
+
+type transportCounts struct{ announces, scrapes int64 }
+
+// Stats is a picture of a tracker.
+type Stats struct {
+	Torrents    int // that have peers
+	Peers       int // seeds included
+	Seeds       int
+	Announces   map[string]int64   // answered, by transport: http, udp
+	PerSecond   map[string]float64 // announces over the last ten seconds, by transport
+	Scrapes     map[string]int64   // answered, by transport
+	Refused     map[string]int64   // requests, by reason
+	Connections int                // over HTTP, now
+	Memory      int64              // bytes that torrents and peers take up
+}
+
+// Stats is a picture of the tracker.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := Stats{
+		Torrents: len(s.store.swarms), Peers: s.store.peers,
+		Announces: map[string]int64{"http": s.answered[overHTTP].announces, "udp": s.answered[overUDP].announces},
+		PerSecond: map[string]float64{"http": 0, "udp": 0},
+		Scrapes:   map[string]int64{"http": s.answered[overHTTP].scrapes, "udp": s.answered[overUDP].scrapes},
+		Refused:   maps.Clone(s.refused),
+	}
+	for _, sw := range s.store.swarms {
+		seeds, _, _ := sw.counts()
+		out.Seeds += seeds
+	}
+	return out
+}
+
+// Register has a torrent tracked where Config.Listed is set.
+func (s *Server) Register(hash [20]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.registered[hash] = true
+}
+
+// Unregister takes that back, and forgets the peers of the torrent.
+func (s *Server) Unregister(hash [20]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.registered, hash)
+	if sw := s.store.swarms[hash]; sw != nil && s.cfg.Listed {
+		for range len(sw.peers) {
+			s.store.remove(sw, sw.recent.Front().Value.(*peer))
+		}
+	}
+}
+
+// isRegistered tells whether the torrent's file may be served.
+func (s *Server) isRegistered(hash [20]byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.registered[hash]
+}
+
+// knowsToken tells whether the path of an announce URL begins with the token.
+func (s *Server) knowsToken(path string) bool {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return s.cfg.Token != "" && subtle.ConstantTimeCompare([]byte(first), []byte(s.cfg.Token)) == 1
 }
 
 // New makes a tracker.
 func New(cfg Config) *Server {
 	cfg = cfg.withDefaults()
-	s := &Server{cfg: cfg, store: newStore(cfg)}
+	s := &Server{cfg: cfg, store: newStore(cfg), registered: map[[20]byte]bool{}, refused: map[string]int64{}}
 	rand.Read(s.secret[:]) // never fails
 	return s
 }
@@ -85,6 +169,8 @@ type announce struct {
 	left         uint64
 	event        event
 	want         int // addresses; negative leaves it to the tracker
+	via          transport
+	token        bool // it came with the tracker's token
 }
 
 // answer is what an announce is answered with.
@@ -96,6 +182,9 @@ type answer struct {
 
 // errFull is what clients are told when there is no room.
 var errFull = errors.New("this tracker is full")
+
+// errUnregistered is what clients are told of torrents that are not tracked.
+var errUnregistered = errors.New("this torrent is not registered with this tracker")
 
 // announce enters a peer and finds others for it. otherFamily adds addresses
 // of the other family where there is room.
@@ -110,10 +199,16 @@ func (s *Server) announce(a announce, otherFamily bool) (answer, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.cfg.Listed && !a.token && !s.registered[a.hash] {
+		s.refused["unregistered"]++
+		return answer{}, errUnregistered
+	}
 	sw, full := s.store.update(a, time.Now())
 	if full {
+		s.refused["full"]++
 		return answer{}, errFull
 	}
+	s.answered[a.via].announces++
 	var out answer
 	out.seeds, out.leechers, out.downloads = sw.counts()
 	if sw == nil || want == 0 {

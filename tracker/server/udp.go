@@ -77,7 +77,8 @@ func (s *Server) packet(p []byte, from netip.AddrPort, now time.Time) []byte {
 	case actionAnnounce:
 		a, err := parsePacket(p, from)
 		if err == nil {
-			a.want = s.roomFor(a)
+			a.want, a.via = s.roomFor(a), overUDP
+			a.token = s.knowsToken(urlData(p[98:]))
 			var out answer
 			if out, err = s.announce(a, false); err == nil {
 				return s.packAnswer(transaction, out)
@@ -141,6 +142,34 @@ func parsePacket(p []byte, from netip.AddrPort) (announce, error) {
 	}
 	return a, nil
 }
+
+// urlData is the path and query of the announce URL, as the options behind an
+// announce tell (BEP 41); "" if they do not.
+func urlData(options []byte) string {
+	var path []byte
+	for len(options) > 0 {
+		kind := options[0]
+		options = options[1:]
+		if kind == optionNOP {
+			continue
+		}
+		if kind == optionEnd || len(options) == 0 || len(options) <= int(options[0]) {
+			break
+		}
+		data := options[1 : 1+options[0]]
+		options = options[1+len(data):]
+		if kind == optionURLData {
+			path = append(path, data...)
+		}
+	}
+	return string(path)
+}
+
+const (
+	optionEnd     = 0
+	optionNOP     = 1
+	optionURLData = 2
+)
 
 // roomFor is the number of addresses wanted that an answer has room for.
 func (s *Server) roomFor(a announce) int {

@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"unicode/utf8"
+
+	"btd/api/client"
+	"btd/metainfo"
+)
+
+// Tracker is the tracker that the daemon itself is. Its methods may be called
+// from any goroutine.
+type Tracker interface {
+	// Start switches it on, now and at the next start of the daemon. It does
+	// nothing if it is on.
+	Start(ctx context.Context) error
+	// Stop switches it off and forgets its peers.
+	Stop(ctx context.Context) error
+	// Register has a torrent tracked, also after a restart; the name is for
+	// people. It replaces the name of one that is registered.
+	Register(ctx context.Context, h metainfo.Hash, name string) error
+	// Unregister tells whether the torrent was registered.
+	Unregister(ctx context.Context, h metainfo.Hash) (found bool, err error)
+	Registered() []client.Registration
+	// URLs are its announce URLs, the best first: one http URL for each address
+	// of this machine that others may reach. There are none while it is off.
+	URLs() []string
+	Stats() client.TrackerServer
+}
+
+const maxTrackerName = 255 // bytes of a registered name
+
+// embedded is nil, with an error, in a daemon that has none.
+func (s *Server) embedded() (Tracker, error) {
+	if s.cfg.Tracker == nil {
+		return nil, fail(client.CodeNotSupported, "this daemon has no tracker of its own")
+	}
+	return s.cfg.Tracker, nil
+}
+
+func (s *Server) trackerStats(w http.ResponseWriter, _ *http.Request) error {
+	t, err := s.embedded()
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, t.Stats())
+}
+
+func (s *Server) trackerStart(w http.ResponseWriter, r *http.Request) error {
+	t, err := s.embedded()
+	if err != nil {
+		return err
+	}
+	if err := t.Start(r.Context()); err != nil {
+		return fail(client.CodeConflict, "%v", err)
+	}
+	return noContent(w)
+}
+
+func (s *Server) trackerStop(w http.ResponseWriter, r *http.Request) error {
+	t, err := s.embedded()
+	if err != nil {
+		return err
+	}
+	if err := t.Stop(r.Context()); err != nil {
+		return err
+	}
+	return noContent(w)
+}
+
+func (s *Server) registered(w http.ResponseWriter, _ *http.Request) error {
+	t, err := s.embedded()
+	if err != nil {
+		return err
+	}
+	list := t.Registered()
+	if list == nil {
+		list = []client.Registration{}
+	}
+	return writeJSON(w, http.StatusOK, client.RegistrationList{Torrents: list})
+}
+
+func (s *Server) trackTorrent(w http.ResponseWriter, r *http.Request) error {
+	t, err := s.embedded()
+	if err != nil {
+		return err
+	}
+	h, err := hash(r)
+	if err != nil {
+		return err
+	}
+	var req client.RegisterRequest
+	if err := readJSON(w, r, maxBody, &req); err != nil {
+		return err
+	}
+	if len(req.Name) > maxTrackerName || !utf8.ValidString(req.Name) {
+		return invalid("the name has %d bytes, at most %d of UTF-8 are possible", len(req.Name), maxTrackerName)
+	}
+	if err := t.Register(r.Context(), h, req.Name); err != nil {
+		return err
+	}
+	return noContent(w)
+}
+
+func (s *Server) untrackTorrent(w http.ResponseWriter, r *http.Request) error {
+	t, err := s.embedded()
+	if err != nil {
+		return err
+	}
+	h, err := hash(r)
+	if err != nil {
+		return err
+	}
+	found, err := t.Unregister(r.Context(), h)
+	if err == nil && !found {
+		err = fail(client.CodeNotFound, "%v is not registered with the tracker", h)
+	}
+	if err != nil {
+		return err
+	}
+	return noContent(w)
+}

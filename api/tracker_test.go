@@ -1,0 +1,90 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"btd/api/client"
+	"btd/metainfo"
+)
+
+// fakeTracker is a Tracker that writes down what it is asked to do.
+type fakeTracker struct{ f *fake }
+
+func (f *fake) tracker() Tracker { return fakeTracker{f} }
+
+func (t fakeTracker) did(what string) error {
+	t.f.mu.Lock()
+	defer t.f.mu.Unlock()
+	t.f.calls = append(t.f.calls, what)
+	return t.f.err
+}
+
+func (t fakeTracker) Start(context.Context) error { return t.did("tracker start") }
+func (t fakeTracker) Stop(context.Context) error  { return t.did("tracker stop") }
+
+func (t fakeTracker) Register(_ context.Context, h metainfo.Hash, name string) error {
+	return t.did("register " + h.String() + " " + name)
+}
+
+func (t fakeTracker) Unregister(_ context.Context, h metainfo.Hash) (bool, error) {
+	return h == hashOf(1), t.did("unregister " + h.String())
+}
+
+func (t fakeTracker) URLs() []string { return []string{"http://192.0.2.1:6969/announce"} }
+
+func (t fakeTracker) Registered() []client.Registration {
+	return []client.Registration{{ID: hashOf(1).String(), Name: "one", Seeds: 1, Leechers: 2, Downloads: 3}}
+}
+
+func (t fakeTracker) Stats() client.TrackerServer {
+	return client.TrackerServer{
+		On: true, Listen: "[::]:6969", URLs: t.URLs(), Token: "secret", Registered: 1, Torrents: 1, Peers: 3, Seeds: 1,
+		Announces: map[string]int64{"udp": 5}, PerSecond: map[string]float64{"udp": 0.5},
+		Scrapes: map[string]int64{"http": 1}, Refused: map[string]int64{"rate": 2}, Connections: 1, Memory: 1000,
+	}
+}
+
+func TestTracker(t *testing.T) {
+	f := newFake(2)
+	p := serve(t, f, nil)
+	c := p.clients(t)["unix"]
+	ctx := t.Context()
+	id := hashOf(1).String()
+	for _, err := range []error{c.StartTracker(ctx), c.Register(ctx, id, "a name"), c.Unregister(ctx, id), c.StopTracker(ctx)} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if got, want := strings.Join(f.calls, "\n"), "tracker start\nregister "+id+" a name\nunregister "+id+"\ntracker stop"; got != want {
+		t.Errorf("asked:\n%s\nwant:\n%s", got, want)
+	}
+	if got, err := c.TrackerServer(ctx); err != nil || !reflect.DeepEqual(got, f.tracker().Stats()) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := c.Registered(ctx); err != nil || !reflect.DeepEqual(got, f.tracker().Registered()) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := c.Unregister(ctx, hashOf(2).String()); !client.HasCode(err, client.CodeNotFound) {
+		t.Errorf("unregister what is not registered: %v", err)
+	}
+	if err := c.Register(ctx, id, strings.Repeat("x", 256)); !client.HasCode(err, client.CodeInvalid) {
+		t.Errorf("a long name: %v", err)
+	}
+	if err := c.Register(ctx, "abcd", ""); !client.HasCode(err, client.CodeInvalid) {
+		t.Errorf("a short id: %v", err)
+	}
+	f.mu.Lock()
+	f.err = errors.New("the port is taken")
+	f.mu.Unlock()
+	if err := c.StartTracker(ctx); !client.HasCode(err, client.CodeConflict) || !strings.Contains(err.Error(), "taken") {
+		t.Errorf("start on a port that is taken: %v", err)
+	}
+	none := serve(t, newFake(1), func(c *Config) { c.Tracker = nil })
+	if _, err := none.clients(t)["unix"].TrackerServer(ctx); !client.HasCode(err, client.CodeNotSupported) {
+		t.Errorf("a daemon without a tracker: %v", err)
+	}
+}

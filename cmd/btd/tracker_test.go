@@ -1,0 +1,62 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"btd/api/client"
+	"btd/tracker"
+)
+
+// TestTracker has a daemon be a tracker, over a restart.
+func TestTracker(t *testing.T) {
+	state := shortDir(t)
+	id := strings.Repeat("0b", 20)
+	for run, args := range [][]string{{"--tracker-listen", "127.0.0.1:0"}, {"--tracker-listen", "127.0.0.1:0", "--tracker-open"}} {
+		d := start(t, state, args...)
+		d.ready(t)
+		api, err := client.New(client.Config{Address: "unix://" + d.socket})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer api.Close()
+		if run == 0 {
+			if s, err := api.TrackerServer(t.Context()); err != nil || s.On {
+				t.Errorf("nobody wants a tracker yet: %+v, %v", s, err)
+			}
+			if err := api.StartTracker(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := api.Register(t.Context(), id, "name"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := api.TrackerServer(t.Context())
+		if err != nil || !s.On || s.Open != (run == 1) || s.Registered != 1 || len(s.URLs) != 1 {
+			t.Fatalf("run %d: %+v, %v", run, s, err)
+		}
+		c := tracker.NewClient(tracker.Config{Timeout: 10 * time.Second})
+		defer c.Close()
+		for _, u := range []string{s.URLs[0], strings.Replace(s.URLs[0], "http://", "udp://", 1)} {
+			r := tracker.Request{URL: u, InfoHash: [20]byte([]byte(strings.Repeat("\x0b", 20))), PeerID: [20]byte{1}, Port: 7, Left: 1, Family: tracker.IPv4}
+			if _, err := c.Announce(t.Context(), r); err != nil {
+				t.Errorf("run %d: %s: %v", run, u, err)
+			}
+			r.InfoHash = [20]byte{1}
+			if _, err := c.Announce(t.Context(), r); (err == nil) != (run == 1) {
+				t.Errorf("run %d: %s: a torrent that is not registered: %v", run, u, err)
+			}
+		}
+		if list, err := api.Registered(t.Context()); err != nil || len(list) != 1 || list[0].ID != id || list[0].Name != "name" || list[0].Leechers != 1 {
+			t.Errorf("run %d: registered %+v, %v", run, list, err)
+		}
+		if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		if code := d.wait(t, 10*time.Second); code != 0 {
+			t.Errorf("run %d: exit status %d\n%s", run, code, d.stderr.String())
+		}
+	}
+}

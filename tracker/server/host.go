@@ -1,0 +1,355 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Keeper remembers values over restarts of the program.
+type Keeper interface {
+	Get(key string) ([]byte, error)                // nil is none
+	Put(key string, val []byte) error              // nil removes
+	List(prefix string) (map[string][]byte, error) // by what follows the prefix
+}
+
+// HostConfig says what a Host serves and where.
+type HostConfig struct {
+	Tracker Config // Listed and Token are the Host's to set
+	Listen  string // host:port of HTTP and of UDP; "" means ":6969"; port 0 takes any that is free for both
+	Enabled bool   // serve from Begin on, whatever happened before
+	Open    bool   // track every torrent, not only those that are registered
+	Keeper  Keeper
+	Log     *slog.Logger // nil discards
+}
+
+// Host is the tracker of a daemon: it can be switched on and off, and it
+// remembers which torrents are registered.
+type Host struct {
+	cfg   HostConfig
+	log   *slog.Logger
+	token string
+
+	mu      sync.Mutex // held while the tracker is switched, and while something is remembered
+	names   map[[20]byte]string
+	run     *run // nil while the tracker is off
+	problem string
+}
+
+// run is one time between on and off.
+type run struct {
+	server *Server
+	addr   netip.AddrPort
+	cancel context.CancelFunc
+	served sync.WaitGroup
+	broken atomic.Pointer[string] // why a socket is gone
+}
+
+// Keys of what is remembered, and the version of a registration.
+const (
+	keyOn          = "on"
+	keyToken       = "token"
+	keyRegistered  = "torrent/"
+	registeredForm = 1 // then the name
+
+	maxName       = 255     // bytes
+	maxRegistered = 200_000 // torrents
+)
+
+// ErrTooMany means that no more torrents can be registered.
+var ErrTooMany = errors.New("too many torrents are registered with the tracker")
+
+// NewHost reads what an earlier run left. Nothing is served yet.
+func NewHost(cfg HostConfig) (*Host, error) {
+	if cfg.Listen == "" {
+		cfg.Listen = ":6969"
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	h := &Host{cfg: cfg, log: cfg.Log, names: map[[20]byte]string{}}
+	kept, err := cfg.Keeper.List(keyRegistered)
+	if err != nil {
+		return nil, fmt.Errorf("reading which torrents the tracker may track: %w", err)
+	}
+	for key, v := range kept {
+		b, err := hex.DecodeString(key)
+		if err != nil || len(b) != 20 || len(v) == 0 || v[0] != registeredForm {
+			h.log.Warn("a registration of the tracker is not understood and left out", "key", key)
+			continue
+		}
+		h.names[[20]byte(b)] = string(v[1:])
+	}
+	v, err := cfg.Keeper.Get(keyToken)
+	if err == nil && len(v) == tokenLen {
+		h.token = string(v)
+		return h, nil
+	}
+	h.token = newToken()
+	if err := cfg.Keeper.Put(keyToken, []byte(h.token)); err != nil {
+		return nil, fmt.Errorf("keeping the tracker's token: %w", err)
+	}
+	return h, nil
+}
+
+const tokenLen = 22 // 128 bits in base64url
+
+func newToken() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// Begin serves if the configuration or the last run wants it. It is called
+// once, when the program starts.
+func (h *Host) Begin() error {
+	v, err := h.cfg.Keeper.Get(keyOn)
+	if err != nil {
+		h.log.Warn("whether the tracker was on cannot be read", "err", err)
+	}
+	if !h.cfg.Enabled && v == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.start()
+}
+
+// Start switches the tracker on, now and at the next start of the program.
+func (h *Host) Start() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.start(); err != nil {
+		return err
+	}
+	return h.keep(keyOn, []byte{1})
+}
+
+// Stop switches the tracker off and forgets its peers. Where it is enabled by
+// the configuration it is on again after the next start of the program.
+func (h *Host) Stop() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stop()
+	return h.keep(keyOn, nil)
+}
+
+// Close ends what is served. What is remembered stays.
+func (h *Host) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stop()
+}
+
+func (h *Host) keep(key string, val []byte) error {
+	if err := h.cfg.Keeper.Put(key, val); err != nil {
+		return fmt.Errorf("keeping the tracker's state: %w", err)
+	}
+	return nil
+}
+
+func (h *Host) start() error {
+	if h.live() != nil {
+		return nil
+	}
+	h.stop() // what is left of one that broke
+	ln, conn, err := listenBoth(h.cfg.Listen)
+	if err != nil {
+		h.problem = err.Error()
+		return fmt.Errorf("starting the tracker: %w", err)
+	}
+	cfg := h.cfg.Tracker
+	cfg.Listed, cfg.Token = !h.cfg.Open, h.token
+	addr := ln.Addr().(*net.TCPAddr).AddrPort()
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &run{server: New(cfg), addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), cancel: cancel}
+	for hash := range h.names {
+		r.server.Register(hash)
+	}
+	h.run, h.problem = r, ""
+	serve := func(transport string, fn func() error) {
+		r.served.Go(func() {
+			if err := fn(); err != nil {
+				h.log.Error("the tracker has stopped serving", "transport", transport, "err", err)
+				why := err.Error()
+				r.broken.Store(&why)
+				cancel()
+			}
+		})
+	}
+	serve("http", func() error { return r.server.Serve(ctx, ln) })
+	serve("udp", func() error { return r.server.ServeUDP(ctx, conn) })
+	h.log.Info("tracker listening", "addr", r.addr.String(), "open", h.cfg.Open, "registered", len(h.names))
+	return nil
+}
+
+// live is the run that serves, nil if there is none.
+func (h *Host) live() *run {
+	if h.run == nil || h.run.broken.Load() != nil {
+		return nil
+	}
+	return h.run
+}
+
+func (h *Host) stop() {
+	if h.run == nil {
+		return
+	}
+	h.run.cancel()
+	h.run.served.Wait()
+	h.run = nil
+	h.log.Info("tracker stopped")
+}
+
+// listenBoth opens TCP and UDP on one port.
+func listenBoth(at string) (net.Listener, net.PacketConn, error) {
+	for try := 0; ; try++ {
+		ln, err := net.Listen("tcp", at)
+		if err != nil {
+			return nil, nil, err
+		}
+		host, port, err := net.SplitHostPort(at)
+		if err != nil {
+			ln.Close()
+			return nil, nil, err
+		}
+		taken := ln.Addr().(*net.TCPAddr).AddrPort().Port()
+		conn, err := net.ListenPacket("udp", net.JoinHostPort(host, fmt.Sprint(taken)))
+		if err == nil {
+			return ln, conn, nil
+		}
+		ln.Close()
+		if port != "0" || try == 20 {
+			return nil, nil, err
+		}
+	}
+}
+
+// Register has a torrent tracked from now on, also after a restart.
+func (h *Host) Register(hash [20]byte, name string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	name = strings.ToValidUTF8(name, "")
+	if len(name) > maxName {
+		name = strings.ToValidUTF8(name[:maxName], "")
+	}
+	if old, ok := h.names[hash]; ok && old == name {
+		return nil
+	} else if !ok && len(h.names) >= maxRegistered {
+		return ErrTooMany
+	}
+	if err := h.keep(keyRegistered+hex.EncodeToString(hash[:]), append([]byte{registeredForm}, name...)); err != nil {
+		return err
+	}
+	h.names[hash] = name
+	if h.run != nil {
+		h.run.server.Register(hash)
+	}
+	return nil
+}
+
+// Unregister forgets a torrent and its peers. It tells whether it was
+// registered.
+func (h *Host) Unregister(hash [20]byte) (found bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.names[hash]; !ok {
+		return false, nil
+	}
+	if err := h.keep(keyRegistered+hex.EncodeToString(hash[:]), nil); err != nil {
+		return true, err
+	}
+	delete(h.names, hash)
+	if h.run != nil {
+		h.run.server.Unregister(hash)
+	}
+	return true, nil
+}
+
+// Registration is a torrent that is registered with the tracker.
+type Registration struct {
+	Hash                       [20]byte // as announced: of a torrent with a secret, its mask
+	Name                       string
+	Seeds, Leechers, Downloads int
+}
+
+// Registered is the registered torrents, by name.
+func (h *Host) Registered() []Registration {
+	h.mu.Lock()
+	all := make([]Registration, 0, len(h.names))
+	for hash, name := range h.names {
+		all = append(all, Registration{Hash: hash, Name: name})
+	}
+	r := h.live()
+	h.mu.Unlock()
+	slices.SortFunc(all, func(a, b Registration) int {
+		if c := strings.Compare(a.Name, b.Name); c != 0 {
+			return c
+		}
+		return slices.Compare(a.Hash[:], b.Hash[:])
+	})
+	for i := range all {
+		if r != nil {
+			all[i].Seeds, all[i].Leechers, all[i].Downloads = r.server.Counts(all[i].Hash)
+		}
+	}
+	return all
+}
+
+// URLs are the announce URLs of the tracker, at most maxURLs: one for each
+// address by which other machines may reach this one. There are none while
+// the tracker is off.
+func (h *Host) URLs() []string {
+	h.mu.Lock()
+	r := h.live()
+	h.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	addrs := []netip.Addr{r.addr.Addr()}
+	if r.addr.Addr().IsUnspecified() {
+		addrs = lanAddrs(r.addr.Addr().Is4())
+	}
+	urls := make([]string, 0, len(addrs))
+	for _, a := range addrs {
+		urls = append(urls, "http://"+netip.AddrPortFrom(a, r.addr.Port()).String()+"/announce")
+	}
+	return urls
+}
+
+// HostStats is a picture of a Host.
+type HostStats struct {
+	On         bool
+	Problem    string // why it is off though it should be on
+	Open       bool
+	Listen     netip.AddrPort // invalid while it is off
+	Token      string         // who has it in the path of the announce URL may have any torrent tracked
+	Registered int
+	Stats
+}
+
+// Stats is a picture of the tracker.
+func (h *Host) Stats() HostStats {
+	h.mu.Lock()
+	r := h.live()
+	s := HostStats{On: r != nil, Problem: h.problem, Open: h.cfg.Open, Token: h.token, Registered: len(h.names)}
+	if h.run != nil && r == nil {
+		s.Problem = *h.run.broken.Load()
+	}
+	h.mu.Unlock()
+	if r != nil {
+		s.Listen = r.addr
+		s.Stats = r.server.Stats()
+	}
+	return s
+}
