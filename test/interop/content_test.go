@@ -7,7 +7,6 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -16,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/anacrolix/torrent/bencode"
+
+	"btd/test/netns"
 )
 
 // torrent is a .torrent file and the complete content that it describes.
@@ -109,7 +110,7 @@ func (t *torrent) compare(dir string, lenient bool) error {
 		if _, err := os.Stat(path); err != nil && f.size == 0 && lenient {
 			continue
 		}
-		if err := sameFile(t.on(t.source, f), path); err != nil {
+		if err := netns.SameFile(t.on(t.source, f), path); err != nil {
 			return err
 		}
 	}
@@ -123,36 +124,6 @@ func (t *torrent) compare(dir string, lenient bool) error {
 		}
 		return nil
 	})
-}
-
-func sameFile(want, got string) error {
-	a, err := os.Open(want)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	b, err := os.Open(got)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	var x, y [64 << 10]byte
-	for at := 0; ; {
-		n, errA := io.ReadFull(a, x[:])
-		m, errB := io.ReadFull(b, y[:])
-		for i := range min(n, m) {
-			if x[i] != y[i] {
-				return fmt.Errorf("%s: byte %d differs", got, at+i)
-			}
-		}
-		if n != m {
-			return fmt.Errorf("%s: %d bytes, want %d or more", got, at+m, at+n)
-		}
-		at += n
-		if errA != nil || errB != nil {
-			return nil
-		}
-	}
 }
 
 // readPiece reads piece i from the files below dir. Missing bytes are zeros.

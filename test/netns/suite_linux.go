@@ -2,6 +2,7 @@ package netns
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -88,4 +89,36 @@ func Missing(programs ...string) string {
 	}
 	ns.Close()
 	return ""
+}
+
+// SameFile says where the file at got differs from the one at want, nil if
+// nowhere.
+func SameFile(want, got string) error {
+	a, err := os.Open(want)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	b, err := os.Open(got)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	var x, y [64 << 10]byte
+	for at := 0; ; {
+		n, errA := io.ReadFull(a, x[:])
+		m, errB := io.ReadFull(b, y[:])
+		for i := range min(n, m) {
+			if x[i] != y[i] {
+				return fmt.Errorf("%s: byte %d differs", got, at+i)
+			}
+		}
+		if n != m {
+			return fmt.Errorf("%s: %d bytes, want %d or more", got, at+m, at+n)
+		}
+		at += n
+		if errA != nil || errB != nil {
+			return nil
+		}
+	}
 }
