@@ -18,7 +18,7 @@ const torrentType = "application/x-bittorrent"
 
 // addParams are the options of an upload; a JSON body has them as fields.
 func addParams() []string {
-	return []string{"dir", "stopped", "sequential", "scope", "only", "up", "down", "peer"}
+	return []string{"dir", "stopped", "sequential", "scope", "only", "up", "down", "peer", "seen"}
 }
 
 func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
@@ -79,6 +79,11 @@ func addOptions(req client.AddRequest) (session.AddOptions, error) {
 	case req.Only != nil && len(req.Only) == 0:
 		return o, invalid("field %q is empty: leave it out to download every file", "only")
 	}
+	if req.Seen != "" {
+		if o.Seen, err = metainfo.ParseFingerprint(req.Seen); err != nil {
+			return o, invalid("field %q: %v", "seen", err)
+		}
+	}
 	if req.Only != nil {
 		o.Only = slices.Clone(req.Only)
 		slices.Sort(o.Only)
@@ -111,7 +116,7 @@ func toScope(name string) (metainfo.Scope, error) {
 
 // addQuery reads the options of an upload: ?dir=/x&stopped=true&only=0,2,5&up=1024&peer=...
 func addQuery(q url.Values) (client.AddRequest, error) {
-	req := client.AddRequest{Dir: q.Get("dir"), Scope: q.Get("scope"), Peers: q["peer"]}
+	req := client.AddRequest{Dir: q.Get("dir"), Scope: q.Get("scope"), Peers: q["peer"], Seen: q.Get("seen")}
 	var err error
 	if req.Stopped, err = boolParam(q.Get("stopped"), "stopped"); err != nil {
 		return req, err

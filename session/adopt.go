@@ -52,8 +52,7 @@ func (s *Session) adopt(ctx context.Context, m *metainfo.Metainfo, rec *resume.R
 	case <-ctx.Done():
 	}
 	if c != nil {
-		rec.Complete, rec.Completed = true, rec.Added
-		rec.Have, rec.HaveWanted, rec.PiecesHave = rec.Size, rec.Size, rec.Pieces
+		asComplete(rec)
 	}
 	return c
 }
@@ -90,9 +89,5 @@ func (s *Session) examine(ctx context.Context, m *metainfo.Metainfo, dir string)
 	if err != nil || !slices.Equal(before, after) {
 		return nil // somebody writes to it
 	}
-	c := &resume.Commit{Hash: m.Hash, Pieces: good}
-	for i, st := range after {
-		c.Clean = append(c.Clean, resume.Clean{File: i, Size: st.Size, ModTime: st.ModTime})
-	}
-	return c
+	return storedAll(m, after)
 }

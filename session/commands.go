@@ -34,7 +34,10 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 	if e := s.byWire(m.Hash.Wire()); e != nil {
 		return s.merge(ctx, e, m, o)
 	}
-	stored := s.adopt(ctx, m, &rec, o)
+	stored := s.vouched(ctx, m, &rec, o)
+	if stored == nil {
+		stored = s.adopt(ctx, m, &rec, o)
+	}
 	if stored != nil && !m.Private && rec.Scope == metainfo.ScopeInternet { // others say it when they are loaded
 		s.seeker.addHosts(m.Nodes)
 	}

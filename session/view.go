@@ -173,6 +173,11 @@ type AddOptions struct {
 	Limits     Limits
 	Scope      metainfo.Scope   // where its peers may be; that of a link holds if it is narrower
 	Peers      []netip.AddrPort // addresses to try at once
+
+	// Seen describes the files in Dir as whoever adds the torrent saw them when
+	// it hashed them all. If they still are what it describes they are not hashed
+	// again. Zero is nothing; magnet links pass it over.
+	Seen metainfo.Fingerprint
 }
 
 // Stats is a picture of the whole session.

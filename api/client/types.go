@@ -123,6 +123,7 @@ type AddRequest struct {
 	Only       []int    `json:"only,omitempty"`  // indexes of the files to download; absent is all
 	Limits     Limits   `json:"limits,omitzero"`
 	Peers      []string `json:"peers,omitempty"` // addresses to try at once, host:port with a literal IP
+	Seen       string   `json:"seen,omitempty"`  // with Torrent: the files in Dir as the caller has just hashed them all, as metainfo.Fingerprint writes it
 }
 
 // AddResponse is the torrent that was added, or that was there already: then
