@@ -334,7 +334,7 @@ func TestRandomPackets(t *testing.T) {
 	s := a.Stats(now)
 	t.Logf("%+v; the heap grew by at most %d KiB", s, grown>>10)
 	if s.Torrents > 2000 || s.Items > 700 || s.Pending > maxPending || s.Running > maxRunning || s.Nodes > 400 ||
-		len(a.searches.cache) > maxCached || len(a.boot.addrs) > maxNodes || len(a.pending.fifo) > 4*maxPending {
+		a.searches.memory.Len() > maxCached || len(a.boot.addrs) > maxNodes || len(a.pending.fifo) > 4*maxPending {
 		t.Errorf("a cap does not hold: %+v", s)
 	}
 	if s.Items == 0 || s.Peers == 0 || s.Replies == 0 || s.Faults[krpc.FaultBencode] == 0 || s.Unmatched == 0 {

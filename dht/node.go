@@ -90,7 +90,7 @@ func New(cfg Config, now time.Time) *Node {
 		n.version = []byte(cfg.Version)
 	}
 	n.pending.byID = make(map[uint32]*transaction)
-	n.searches.cache = make(map[krpc.ID]closest)
+	n.searches.memory = lookup.NewMemory(maxCached, cfg.IPv6, n.rng)
 	return n
 }
 
@@ -129,7 +129,7 @@ func (n *Node) Tick(now time.Time) (next time.Time) {
 		n.swept = now
 		n.peers.Expire(now)
 		n.items.Expire(now)
-		n.expireCache(now)
+		n.searches.memory.Expire(now)
 	}
 	n.runSearches(now)
 	n.runBootstrap(now)

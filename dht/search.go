@@ -71,13 +71,12 @@ type Result struct {
 }
 
 const (
-	maxRunning  = 64               // searches at once
-	maxWaiting  = 1024             // beyond
-	patience    = 60 * time.Second // for a first node, and for the whole of a search
-	maxPeers    = 4096             // of one search
-	startNodes  = 32               // that a search begins with
-	maxCached   = 8192             // targets whose closest nodes are remembered
-	cacheFor    = time.Hour
+	maxRunning  = 64                      // searches at once
+	maxWaiting  = 1024                    // beyond
+	patience    = 60 * time.Second        // for a first node, and for the whole of a search
+	maxPeers    = 4096                    // of one search
+	startNodes  = 32                      // that a search begins with
+	maxCached   = 1 << 17                 // targets whose closest nodes are remembered
 	resendAfter = 1500 * time.Millisecond // of an announce or a put
 	writeTries  = 2
 )
@@ -86,13 +85,7 @@ const (
 type searches struct {
 	running []*search
 	waiting []*search
-	cache   map[krpc.ID]closest
-}
-
-// closest are the compact nodes that were closest to a target.
-type closest struct {
-	nodes string
-	at    time.Time
+	memory  *lookup.Memory
 }
 
 // search is one under way.
@@ -205,17 +198,8 @@ func (n *Node) begin(s *search, now time.Time) {
 	if s.Kind == Get {
 		s.holders = make(map[netip.AddrPort]int64)
 	}
-	var start []lookup.Candidate
-	if c, ok := n.searches.cache[s.Target]; ok && now.Sub(c.at) < cacheFor {
-		s.result.Cached = true
-		each := krpc.Nodes4
-		if n.cfg.IPv6 {
-			each = krpc.Nodes6
-		}
-		for id, addr := range each([]byte(c.nodes)) {
-			start = append(start, lookup.Candidate{Node: contact.Node{ID: id, Addr: addr}, RTT: n.table.RTT(addr), Live: true, Cached: true})
-		}
-	}
+	start, silence, cached := n.searches.memory.Recall(s.Target, now, nil)
+	s.result.Cached = cached
 	n.scratch.known = n.table.Start(s.Target, startNodes, n.scratch.known[:0])
 	for _, k := range n.scratch.known {
 		start = append(start, lookup.Candidate{Node: k.Node, RTT: k.RTT, Live: k.Live})
@@ -230,7 +214,7 @@ func (n *Node) begin(s *search, now time.Time) {
 	s.look = lookup.New(lookup.Config{
 		Self: n.self, IPv6: n.cfg.IPv6, RTT: &n.rtt, Bits: n.table.Bits(), Trace: s.Trace,
 		Refuse: func(c contact.Node) bool {
-			return n.table.Refuses(c, now) || (n.cfg.Refuse != nil && n.cfg.Refuse(c.Addr))
+			return silence.Has(c.Addr) || n.table.Refuses(c, now) || (n.cfg.Refuse != nil && n.cfg.Refuse(c.Addr))
 		},
 		Announce: s.Announce || s.Put != nil, Values: s.Kind != FindNode, Timeout: timeout,
 	}, s.Target, start, now)
@@ -376,7 +360,7 @@ func (n *Node) found(s *search, now time.Time) {
 	s.result.Closest = append([]lookup.Found(nil), n.scratch.found...)
 	s.result.Stats = s.look.Stats()
 	if s.Kind != FindNode {
-		n.remember(s.Target, s.result.Closest, now)
+		n.searches.memory.Keep(s.look, now)
 	}
 	if s.result.Stats.Replies == 0 {
 		s.result.Err = ErrNoNodes
@@ -413,35 +397,6 @@ func (n *Node) finish(s *search, now time.Time) {
 	s.result.Seeds, s.result.Leechers = s.seeds.Estimate(), s.peers.Estimate()
 	if s.Done != nil {
 		s.Done(s.result)
-	}
-}
-
-// remember keeps the closest nodes of a target, so that the next search for it
-// is a short one.
-func (n *Node) remember(target krpc.ID, found []lookup.Found, now time.Time) {
-	cache := n.searches.cache
-	if len(found) == 0 {
-		delete(cache, target)
-		return
-	}
-	if len(cache) >= maxCached {
-		for t := range cache { // any
-			delete(cache, t)
-			break
-		}
-	}
-	var b []byte
-	for _, f := range found {
-		b = krpc.AppendNode(b, f.ID, f.Addr)
-	}
-	cache[target] = closest{string(b), now}
-}
-
-func (n *Node) expireCache(now time.Time) {
-	for target, c := range n.searches.cache {
-		if now.Sub(c.at) >= cacheFor {
-			delete(n.searches.cache, target)
-		}
 	}
 }
 

@@ -39,6 +39,15 @@
 // At the start, twelve of our own nodes are asked in turn: those whose round
 // trip is short for how far they are. The others wait in reserve.
 //
+// # A target that was searched for not long ago
+//
+// Memory keeps who was closest, and makes the next search for the same target a
+// short one of at most twelve queries: those who were closest are asked at once,
+// and once more where no answer comes; others only if they are as near, or where
+// one is gone. Who was silent near the target before is not asked again, but for
+// one each time: the dead nodes that everybody names would use up all twelve. If
+// less than half of them are there, it becomes a search like any other.
+//
 // # Against hostile answers
 //
 // A reply must have the id that was asked for, and is read once. Of the nodes

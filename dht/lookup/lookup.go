@@ -33,7 +33,6 @@ const (
 	maxToken      = 64 // bytes; longer ones are taken as none
 	credit        = 5  // nodes asked because of one node, before any of them answers
 	creditEach    = 4  // and as many more for each that did
-	newsAllowed   = 2  // in a short search, for each cached node that is gone, beside one
 	farBits       = 10 // an id nearer than the nearest should be, by so many bits, is suspicious
 )
 
@@ -82,8 +81,8 @@ type Candidate struct {
 	Live bool          // it answered not long ago
 
 	// Cached says that it was one of the closest in an earlier search for the
-	// same. With four of these the search is a short one: besides them, one
-	// other is asked, and two more for each of them that does not answer.
+	// same. With four of these the search is a short one: see the package
+	// comment.
 	Cached bool
 }
 
@@ -135,8 +134,6 @@ type Lookup struct {
 	answers int  // replies that counted
 	over    bool // and that was traced
 	short   bool // there are cached nodes enough
-	news    int  // others that were asked, in a short search
-	gone    int  // cached ones that did not answer
 }
 
 // state is how far a candidate is.

@@ -243,6 +243,34 @@ func TestShortSearchWithCachedNodes(t *testing.T) {
 	if q := l.Stats().Queries; q > 12 {
 		t.Errorf("%d queries", q)
 	}
+	if took := l.Stats(); took.Queries > 10 || took.Repeated > 0 {
+		t.Errorf("%+v, although nobody is gone", took)
+	}
+	// Two are gone: the next two take their places, and they are asked twice.
+	l = New(Config{Announce: true}, n.target, slices.Concat(first, candidates(n.nodes[40:60]...)), start)
+	drive(t, l, func(q Query) (Reply, time.Duration, bool) {
+		r, after, _ := n.answer(q)
+		r.Nodes = n.nodes[:10]
+		return r, after, !slices.Contains(n.nodes[3:5], q.Node)
+	})
+	closestAre(t, l, slices.Concat(n.nodes[:3], n.nodes[5:10]))
+	if s := l.Stats(); s.Queries != 12 || s.Repeated != 2 {
+		t.Errorf("two gone: %+v", s)
+	}
+	// The first packet to one of them is lost.
+	lost := false
+	l = New(Config{Announce: true}, n.target, first, start)
+	drive(t, l, func(q Query) (Reply, time.Duration, bool) {
+		r, after, _ := n.answer(q)
+		r.Nodes = n.nodes[:10]
+		ok := q.Addr != n.nodes[0].Addr || lost
+		lost = lost || !ok
+		return r, after, ok
+	})
+	closestAre(t, l, n.nodes[:8])
+	if s := l.Stats(); s.Queries > 12 || s.Repeated != 1 {
+		t.Errorf("one packet lost: %+v", s)
+	}
 	// All of them are gone: it becomes a search like any other.
 	l = New(Config{Announce: true}, n.target, slices.Concat(first, candidates(n.nodes[40:60]...)), start)
 	drive(t, l, func(q Query) (Reply, time.Duration, bool) {

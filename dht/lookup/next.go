@@ -6,6 +6,10 @@ import "time"
 // again if nothing is heard before.
 func (l *Lookup) Next(now time.Time, dst []Query) ([]Query, time.Time) {
 	l.expire(now)
+	l.lengthen(now)
+	if l.short {
+		return l.askShort(now, dst), l.wake(now)
+	}
 	dst = l.ask(now, dst, false)
 	if l.hopeful(false) < l.need() {
 		dst = l.ask(now, dst, true) // nothing better is left
@@ -15,11 +19,7 @@ func (l *Lookup) Next(now time.Time, dst []Query) ([]Query, time.Time) {
 
 // expire lets queries stall, and gives up those that are too old.
 func (l *Lookup) expire(now time.Time) {
-	l.gone = 0
 	for _, c := range l.list {
-		if c.cached && c.state != fresh && c.state != answered && !now.Before(c.lost) {
-			l.gone++
-		}
 		if c.state != waiting && c.state != stalled {
 			continue
 		}
@@ -97,15 +97,12 @@ func (l *Lookup) send(c *candidate, now time.Time, dst []Query) []Query {
 	if c.by != nil {
 		c.by.under++
 	}
-	if !c.cached {
-		l.news++
-	}
 	c.stall = l.cfg.RTT.Stall()
 	if c.rtt > 0 {
 		c.stall = min(c.stall, max(2*c.rtt, minStall))
 	}
-	c.lost = now.Add(l.cfg.RTT.Lost())
-	if l.cfg.Announce && (c.cached || !l.short) {
+	c.lost = now.Add(l.lost(c))
+	if l.cfg.Announce && !l.short {
 		c.againAt = now.Add(l.cfg.RTT.Usual())
 	}
 	l.stats.Queries++
@@ -118,10 +115,14 @@ func (l *Lookup) repeat(c *candidate, now time.Time, dst []Query) []Query {
 	if c.again || c.againAt.IsZero() || now.Before(c.againAt) || !l.room() {
 		return dst
 	}
-	c.again = true
+	return l.resend(c, now, now.Add(l.cfg.RTT.Usual()*5/4), dst)
+}
+
+// resend asks a candidate for the second time.
+func (l *Lookup) resend(c *candidate, now, lost time.Time, dst []Query) []Query {
+	c.again, c.lost = true, lost
 	l.stats.Queries++
 	l.stats.Repeated++
-	c.lost = now.Add(l.cfg.RTT.Usual() * 5 / 4)
 	l.trace(Event{At: now, Kind: Sent, Node: c.node, Hop: c.hop, Again: true})
 	return append(dst, Query{c.node, true})
 }
@@ -129,14 +130,16 @@ func (l *Lookup) repeat(c *candidate, now time.Time, dst []Query) []Query {
 // need is how many of the closest have to answer: more than wanted as long as
 // nobody has what is searched for.
 func (l *Lookup) need() int {
-	if l.cfg.Values && l.stats.Hops == 0 {
+	if l.cfg.Values && l.stats.Hops == 0 && !l.short {
 		return l.cfg.K + moreIfNone
 	}
 	return l.cfg.K
 }
 
 // room reports whether one more query may be sent.
-func (l *Lookup) room() bool { return l.stats.Queries < l.cfg.MaxQueries }
+func (l *Lookup) room() bool {
+	return l.stats.Queries < l.cfg.MaxQueries && (!l.short || l.stats.Queries < shortQueries)
+}
 
 // hopeful counts the candidates that have answered or are about to; with
 // last, also those that are asked last.

@@ -110,7 +110,7 @@ func (l *Lookup) fail(c *candidate) {
 // named nobody yet who answered and has three on trust, are asked last.
 func (l *Lookup) trusted(c *candidate) bool {
 	if l.short {
-		return c.cached || l.news < 1+newsAllowed*l.gone
+		return c.cached || l.answers > 0
 	}
 	if c.by == nil {
 		return !c.reserve || l.answers > 0 // from then on, distance alone counts

@@ -17,6 +17,7 @@ type Client struct {
 	Table  *table.Table
 	rtt    lookup.RTT
 	cfg    lookup.Config
+	memory *lookup.Memory
 	closed bool
 
 	Queries int // of upkeep and searches of the table
@@ -53,6 +54,7 @@ func newClient(s *Sim, seed uint64) (*Client, *rand.Rand) {
 	self := randomID(rng)
 	c := &Client{sim: s, Table: table.New(table.Config{}, self, rng, s.Now)}
 	c.cfg = lookup.Config{Self: self, RTT: &c.rtt}
+	c.memory = lookup.NewMemory(10_000, false, rng)
 	return c, rng
 }
 
@@ -155,19 +157,16 @@ func (c *Client) search(target krpc.ID, q kind, cfg lookup.Config, start []looku
 	step()
 }
 
-// Lookup searches for who has something, and waits for the end. cached are the
-// closest nodes of an earlier search for the same.
-func (c *Client) Lookup(target krpc.ID, announce bool, cached []contact.Node) Outcome {
+// Lookup searches for who has something, and waits for the end. It remembers
+// who was closest in an earlier search for the same.
+func (c *Client) Lookup(target krpc.ID, announce bool) Outcome {
 	out := Outcome{Target: target}
 	cfg := c.cfg
 	cfg.Announce, cfg.Values = announce, true
 	cfg.Bits = c.Table.Bits()
-	cfg.Refuse = func(n contact.Node) bool { return c.Table.Refuses(n, c.sim.Now) }
+	start, silence, _ := c.memory.Recall(target, c.sim.Now, nil)
+	cfg.Refuse = func(n contact.Node) bool { return silence.Has(n.Addr) || c.Table.Refuses(n, c.sim.Now) }
 	began, over := c.sim.Now, false
-	var start []lookup.Candidate
-	for _, n := range cached {
-		start = append(start, lookup.Candidate{Node: n, RTT: c.Table.RTT(n.Addr), Live: true, Cached: true})
-	}
 	c.search(target, getPeers, cfg, start, &out, func(l *lookup.Lookup) {
 		over = true
 		out.Complete = c.sim.Now.Sub(began)
@@ -176,6 +175,7 @@ func (c *Client) Lookup(target krpc.ID, announce bool, cached []contact.Node) Ou
 		for _, f := range l.Closest(nil) {
 			out.Closest = append(out.Closest, f.Node)
 		}
+		c.memory.Keep(l, c.sim.Now)
 	})
 	c.sim.Run(began.Add(10*time.Minute), func() bool { return over })
 	return out

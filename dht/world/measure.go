@@ -127,10 +127,10 @@ func Ours(n *Network, name string, p Plan) *Row {
 		targets := p.targets(i)
 		for range p.Lookups {
 			target := randomID(targets)
-			out := c.Lookup(target, p.Announce, nil)
+			out := c.Lookup(target, p.Announce)
 			if p.Again {
 				sim.Run(sim.Now.Add(10*time.Minute), nil)
-				out = c.Lookup(target, p.Announce, out.Closest)
+				out = c.Lookup(target, p.Announce)
 			}
 			row.add(n, out)
 			sim.Run(sim.Now.Add(p.Pause), nil)
@@ -157,7 +157,7 @@ func Cold(cfg Config, name string, p Plan, share float64) *Row {
 		for j := range p.Lookups {
 			sim := NewSim(n, p.Seed+uint64(i*p.Lookups+j))
 			c := RestoredClient(sim, p.Seed+uint64(i), saved[i])
-			row.add(n, c.Lookup(randomID(targets), false, nil))
+			row.add(n, c.Lookup(randomID(targets), false))
 		}
 	}
 	return row

@@ -43,9 +43,11 @@ func TestGoals(t *testing.T) {
 	row = Ours(n, "30 % dead, announce", p)
 	atMost(t, row, "closest not found", 1-row.True8(), 0.03)
 	p.Again = true
-	p.Lookups = 20
+	p.Lookups = 60
 	row = Ours(n, "30 % dead, announce again", p)
-	atMost(t, row, "queries p50", Quantile(row.Queries, 0.5), 12)
+	atMost(t, row, "queries p50", Quantile(row.Queries, 0.5), 9)
+	atMost(t, row, "queries p99", Quantile(row.Queries, 0.99), 12)
+	atMost(t, row, "closest not found", 1-row.True8(), 0.03)
 	p = plan()
 	row = Ours(NewNetwork(Config{Seed: 1, Dead: 0.5}), "50 % dead", p)
 	atMost(t, row, "first p50", Quantile(row.First, 0.5), 233*ms)
