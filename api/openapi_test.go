@@ -137,6 +137,7 @@ func bodies() []any {
 		client.DHTPutRequest{},
 		client.DHTPutResponse{},
 		client.TrackerServer{},
+		client.ShareResponse{},
 		client.RegistrationList{},
 		client.RegisterRequest{},
 	}

@@ -47,6 +47,7 @@ func table() []route {
 		{method: "POST", path: one + "/stop", handle: (*Server).stop},
 		{method: "POST", path: one + "/verify", handle: (*Server).verify},
 		{method: "POST", path: one + "/reannounce", handle: (*Server).reannounce},
+		{method: "POST", path: one + "/share", handle: (*Server).share},
 		{method: "GET", path: "/v1/session/stats", handle: (*Server).stats},
 		{method: "GET", path: "/v1/session/limits", handle: (*Server).limits},
 		{method: "PATCH", path: "/v1/session/limits", body: true, handle: (*Server).setLimits},

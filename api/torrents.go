@@ -243,15 +243,7 @@ func (s *Server) addTrackers(w http.ResponseWriter, r *http.Request) error {
 		if req.Tier != nil {
 			return s.cfg.Engine.AddTrackers(ctx, h, *req.Tier, req.URLs)
 		}
-		there, err := s.cfg.Engine.Trackers(h)
-		if err != nil {
-			return err
-		}
-		tier := 0
-		for _, t := range there {
-			tier = max(tier, t.Tier+1)
-		}
-		return s.cfg.Engine.AddTrackers(ctx, h, tier, req.URLs)
+		return s.addTier(ctx, h, req.URLs)
 	})
 }
 

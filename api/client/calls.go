@@ -89,6 +89,13 @@ func (c *Client) Reannounce(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodPost, torrentPath(id, "/reannounce"), nil, nil)
 }
 
+// Share has the daemon's tracker track a torrent, and says how others join.
+func (c *Client) Share(ctx context.Context, id string) (ShareResponse, error) {
+	var out ShareResponse
+	err := c.call(ctx, http.MethodPost, torrentPath(id, "/share"), nil, &out)
+	return out, err
+}
+
 // Patch changes settings of a torrent.
 func (c *Client) Patch(ctx context.Context, id string, p TorrentPatch) error {
 	return c.call(ctx, http.MethodPatch, torrentPath(id, ""), p, nil)

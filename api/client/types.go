@@ -133,6 +133,12 @@ type AddResponse struct {
 	Existed bool    `json:"existed"`
 }
 
+// ShareResponse is what others need to join a torrent.
+type ShareResponse struct {
+	Magnet string `json:"magnet"`        // a link; behind # it has the torrent's secret, if there is one
+	URL    string `json:"url,omitempty"` // where the .torrent file is; absent if there is a secret: its file is for members only
+}
+
 // The priorities of a file.
 const (
 	PrioritySkip   = "skip" // is not downloaded

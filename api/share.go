@@ -1,0 +1,90 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"btd/api/client"
+	"btd/metainfo"
+)
+
+// maxShared is how many addresses of this machine go into a link.
+const maxShared = 4
+
+// share has a torrent tracked by the daemon's own tracker, and answers with
+// what others need to join. Doing it again changes nothing and answers the same.
+func (s *Server) share(w http.ResponseWriter, r *http.Request) error {
+	tr, err := s.embedded()
+	if err != nil {
+		return err
+	}
+	h, err := hash(r)
+	if err != nil {
+		return err
+	}
+	t, err := s.cfg.Engine.Torrent(h)
+	switch {
+	case err != nil:
+		return err
+	case t.Waiting != nil:
+		return fail(client.CodeConflict, "the torrent's metadata is not here yet: share it when it is")
+	case t.Private:
+		return fail(client.CodeConflict, "the torrent is private: its own trackers say who may have it")
+	}
+	if err := tr.Start(r.Context()); err != nil {
+		return fail(client.CodeConflict, "%v", err)
+	}
+	urls := reachable(tr.URLs(), t.Options.Scope)
+	if len(urls) == 0 {
+		return fail(client.CodeConflict, "this machine has no address in a private network, and the torrent has scope %v", t.Options.Scope)
+	}
+	if err := tr.Register(r.Context(), h, t.Name); err != nil {
+		return err
+	}
+	if err := s.addTier(r.Context(), h, urls); err != nil {
+		return err
+	}
+	link := metainfo.Magnet{Hash: h, Name: t.Name, Trackers: urls, Scope: t.Options.Scope}
+	return writeJSON(w, http.StatusOK, client.ShareResponse{Magnet: link.String(), URL: fileURL(urls[0], h, t.Options.Scope)})
+}
+
+// reachable is the announce URLs, at most maxShared, whose addresses peers of
+// a torrent with that scope may have.
+func reachable(urls []string, scope metainfo.Scope) (out []string) {
+	for _, u := range urls {
+		p, err := url.Parse(u)
+		if err != nil || len(out) == maxShared {
+			continue
+		}
+		if a, err := netip.ParseAddr(p.Hostname()); err == nil && scope.Covers(a) {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// fileURL is where the tracker with that announce URL serves a torrent's file.
+func fileURL(announce string, h metainfo.Hash, scope metainfo.Scope) string {
+	u := strings.TrimSuffix(announce, "/announce") + "/t/" + h.String() + ".torrent"
+	if scope != metainfo.ScopeInternet {
+		u += "?scope=" + scope.String()
+	}
+	return u
+}
+
+// addTier adds announce URLs to a torrent, those that it has not in a new tier
+// behind all others.
+func (s *Server) addTier(ctx context.Context, h metainfo.Hash, urls []string) error {
+	there, err := s.cfg.Engine.Trackers(h)
+	if err != nil {
+		return err
+	}
+	tier := 0
+	for _, t := range there {
+		tier = max(tier, t.Tier+1)
+	}
+	return s.cfg.Engine.AddTrackers(ctx, h, tier, urls)
+}
