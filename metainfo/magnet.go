@@ -40,6 +40,7 @@ var ErrMagnet = errors.New("metainfo: bad magnet link")
 type Magnet struct {
 	Hash     Hash     // xt: zero if the link names only a key
 	Name     string   // dn: what to show until the metadata is here
+	Length   int64    // xl: bytes, as the link claims; 0 if it does not say
 	Trackers []string // tr: announce URLs
 	WebSeeds []string // ws
 	Peers    []string // x.pe: host:port, the host a name or a literal address
@@ -125,6 +126,10 @@ func (r *magnetReader) field(key, value string) error {
 	case "dn":
 		if name := cleanMagnetName(value); r.m.Name == "" {
 			r.m.Name = name
+		}
+	case "xl":
+		if n, err := strconv.ParseUint(value, 10, 63); err == nil && r.m.Length == 0 {
+			r.m.Length = int64(n)
 		}
 	case "tr":
 		if len(r.tracker) < maxLooked {
@@ -260,6 +265,9 @@ func (m *Magnet) String() string {
 	}
 	if m.Name != "" {
 		add("dn", url.QueryEscape(m.Name))
+	}
+	if m.Length > 0 {
+		add("xl", strconv.FormatInt(m.Length, 10))
 	}
 	for _, u := range m.Trackers {
 		add("tr", url.QueryEscape(u))

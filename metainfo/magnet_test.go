@@ -78,7 +78,10 @@ func TestMagnet(t *testing.T) {
 		"bad escape":    {"magnet:?dn=%zz&xt=urn:btih:" + hashHex, Magnet{Hash: v1}},
 		"scope":         {"magnet:?x.scope=LAN&xt=urn:btih:" + hashHex + "&x.scope=internet", Magnet{Hash: v1, Scope: ScopeLAN}},
 		"widest scope":  {"magnet:?xt=urn:btih:" + hashHex + "&x.scope=internet", Magnet{Hash: v1}},
-		"unknown keys":  {"magnet:?xt=urn:btih:" + hashHex + "&xl=5&as=x&kt=y&=&&x", Magnet{Hash: v1}},
+		"unknown keys":  {"magnet:?xt=urn:btih:" + hashHex + "&xq=5&as=x&kt=y&=&&x", Magnet{Hash: v1}},
+		"length":        {"magnet:?xt=urn:btih:" + hashHex + "&xl=5&xl=7", Magnet{Hash: v1, Length: 5}},
+		"odd lengths":   {"magnet:?xt=urn:btih:" + hashHex + "&xl=-5&xl=x&xl=9223372036854775808&xl=0&xl=", Magnet{Hash: v1}},
+		"great length":  {"magnet:?xt=urn:btih:" + hashHex + "&xl=9223372036854775807", Magnet{Hash: v1, Length: 1<<63 - 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ParseMagnet(tt.link)

@@ -23,6 +23,16 @@ const (
 	maxUnixTime = 253402300799
 )
 
+// The keys that are looked at, in a file and in its info dictionary.
+var (
+	fileKeys = [...]string{
+		"announce", "announce-list", "comment", "comment.utf-8", "created by", "creation date", "info", "nodes", "private", "url-list",
+	}
+	infoKeys = [...]string{
+		"attr", "file tree", "files", "length", "meta version", "name", "name.utf-8", "piece length", "pieces", "private", "source",
+	}
+)
+
 // Parse reads a .torrent file (BEP 3). The result shares no memory with b.
 // Errors wrap ErrMalformed or ErrUnsupported, and say which path is refused
 // with a *PathError.
@@ -30,8 +40,7 @@ func Parse(b []byte) (*Metainfo, error) {
 	if err := scan(b, MaxFileSize, maxDepth); err != nil {
 		return nil, err
 	}
-	top := value(b).pick("announce", "announce-list", "comment", "comment.utf-8", "created by", "creation date",
-		"info", "nodes", "private", "url-list")
+	top := value(b).pick(fileKeys[:]...)
 	raw := top["info"]
 	if err := raw.want("info", 'd'); err != nil {
 		return nil, err
@@ -73,8 +82,7 @@ func ParseInfo(raw []byte) (*Info, error) {
 
 // readInfo reads an info dictionary that was scanned.
 func readInfo(raw value) (*Info, error) {
-	keys := raw.pick("attr", "file tree", "files", "length", "meta version", "name", "name.utf-8",
-		"piece length", "pieces", "private", "source")
+	keys := raw.pick(infoKeys[:]...)
 	v2, err := checkVersion(keys)
 	if err != nil {
 		return nil, err

@@ -91,6 +91,7 @@ func (a *app) root() *cobra.Command {
 	f.DurationVar(&a.timeout, "timeout", 0, "give up after this time (default 30s for an answer, none for waiting and watching)")
 	root.AddGroup(
 		&cobra.Group{ID: "torrents", Title: "Torrents:"},
+		&cobra.Group{ID: "files", Title: "Torrent files and links:"},
 		&cobra.Group{ID: "settings", Title: "Settings:"},
 		&cobra.Group{ID: "daemon", Title: "Daemon:"},
 	)
@@ -102,6 +103,7 @@ func (a *app) root() *cobra.Command {
 	}
 	group("torrents", a.addCmd(), a.lsCmd(), a.showCmd(), a.filesCmd(), a.peersCmd(), a.trackersCmd(),
 		a.startCmd(), a.stopCmd(), a.rmCmd(), a.verifyCmd(), a.reannounceCmd(), a.watchCmd())
+	group("files", a.createCmd(), a.inspectCmd(), a.magnetCmd())
 	group("settings", a.limitCmd(), a.priorityCmd())
 	group("daemon", a.statsCmd(), a.trackerCmd(), a.dhtCmd(), a.versionCmd())
 	root.SetHelpCommandGroupID("daemon")
@@ -205,7 +207,7 @@ func (a *app) printJSON(v any) error {
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	return a.print(string(b) + "\n")
+	return a.print(escape(string(b)) + "\n")
 }
 
 // printRaw writes what the daemon answers at path.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/dustin/go-humanize"
 
@@ -35,6 +36,24 @@ func cleanLines(s string) string {
 		lines[i] = clean(lines[i])
 	}
 	return strings.Join(lines, "\n")
+}
+
+// escape writes what is not fit for a terminal in a JSON text as \uXXXX, which
+// means the same: there such characters can be in strings only.
+func escape(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r < unicode.MaxASCII || unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
 }
 
 func bytesText(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
