@@ -88,6 +88,7 @@ var table = map[string]layer{
 	"choker":            {nil, pure},
 	"peerwire":          {[]string{"piece", "metainfo"}, "it turns bytes into messages and knows neither torrents nor policy"},
 	"peerwire/mse":      {nil, "it is an encrypted net.Conn and nothing else"},
+	"peerwire/secure":   {[]string{"metainfo"}, "it is a channel between those who hold a secret, and knows nothing of what goes through it"},
 	"peerwire/utp":      {nil, "it is a transport and nothing else"},
 	"tracker":           {[]string{"metainfo"}, "it asks trackers, and does not know who needs the answer"},
 	"tracker/server":    {[]string{"metainfo"}, "it answers announces, and shares no code with the client whose mistakes it would then share"},
@@ -107,7 +108,7 @@ var table = map[string]layer{
 	"session/pexset":    {[]string{"peerwire"}, pure},
 	"session/dhtpace":   {nil, pure},
 	"session": {[]string{
-		"metainfo", "piece", "choker", "peerwire", "peerwire/mse", "peerwire/utp", "tracker", "tracker/lsd", "dht", "dht/krpc", "dht/lookup",
+		"metainfo", "piece", "choker", "peerwire", "peerwire/mse", "peerwire/secure", "peerwire/utp", "tracker", "tracker/lsd", "dht", "dht/krpc", "dht/lookup",
 		"storage", "storage/resume", "session/addrbook", "session/shaper", "session/superseed",
 		"session/metafetch", "session/pexset", "session/dhtpace",
 	}, "it wires the parts together and is known only to those above it"},
