@@ -98,6 +98,11 @@ func addOptions(req client.AddRequest) (session.AddOptions, error) {
 	if o.Scope, err = toScope(req.Scope); err != nil {
 		return o, err
 	}
+	if req.Secret != "" { // not in the query, which is a thing to be logged
+		if o.Secret, err = metainfo.ParseSecret(req.Secret); err != nil {
+			return o, invalid("%v", err)
+		}
+	}
 	o.Peers, err = toAddrs(req.Peers)
 	return o, err
 }

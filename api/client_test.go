@@ -115,7 +115,7 @@ func TestClient(t *testing.T) {
 			case v.Version != "1.2.3" || v.API != "v1":
 				t.Errorf("version %+v", v)
 			}
-			want := `add 5 bytes {Dir: Stopped:false Sequential:false Only:[1] Limits:{Up:1 Down:0} Scope:internet Peers:[] Seen:0000000000000000000000000000000000000000000000000000000000000000}
+			want := `add 5 bytes {Dir: Stopped:false Sequential:false Only:[1] Limits:{Up:1 Down:0} Scope:internet Secret:none Peers:[] Seen:0000000000000000000000000000000000000000000000000000000000000000}
 start
 stop
 verify

@@ -29,7 +29,7 @@ func fromTorrent(t *session.Torrent) client.Torrent {
 		Peers:    t.Peers, Seeds: t.Seeds, PeersKnown: t.PeersKnown, Swarm: fromSwarm(t.Swarm),
 		Added: moment(t.Added), Completed: moment(t.Completed),
 		Options: client.Options{
-			Stopped: t.Options.Stopped, Sequential: t.Options.Sequential, Scope: t.Options.Scope.String(),
+			Stopped: t.Options.Stopped, Sequential: t.Options.Sequential, Scope: t.Options.Scope.String(), Secret: t.Options.Secret,
 			Limits:          fromLimits(t.Options.Limits),
 			RatioLimit:      finite(t.Options.RatioLimit),
 			SeedTimeSeconds: signedSeconds(t.Options.SeedTime),

@@ -91,6 +91,7 @@ func appendTorrent(b []byte, t *client.Torrent) []byte {
 	b = strconv.AppendBool(append(b, `,"options":{"stopped":`...), o.Stopped)
 	b = strconv.AppendBool(append(b, `,"sequential":`...), o.Sequential)
 	b = appendString(append(b, `,"scope":`...), o.Scope)
+	b = strconv.AppendBool(append(b, `,"secret":`...), o.Secret)
 	b = strconv.AppendInt(append(b, `,"limits":{"up":`...), o.Limits.Up, 10)
 	b = strconv.AppendInt(append(b, `,"down":`...), o.Limits.Down, 10)
 	b = appendFloat(append(b, `},"ratio_limit":`...), o.RatioLimit)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 )
 
 // Secret is what the members of a closed swarm share: 256 random bits. The
@@ -104,6 +105,15 @@ func (s Secret) Mask(h Hash) Hash {
 	mac := hmac.New(sha256.New, s[:])
 	mac.Write(wire[:])
 	return V1([20]byte(mac.Sum(nil)[:20]))
+}
+
+// WithoutSecret is a magnet link as it may be shown: without what stands behind
+// its #.
+func WithoutSecret(link string) string {
+	if shown, _, closed := strings.Cut(link, "#"); closed {
+		return shown + "#..."
+	}
+	return link
 }
 
 // hidden is how a secret is printed.

@@ -349,12 +349,17 @@ func (a *announcer) land(it *announced) {
 
 // request fills in what a tracker is told of e.
 func (a *announcer) request(e *entry, an tracker.Announce) tracker.Request {
-	return tracker.Request{
-		URL: an.URL, InfoHash: e.hash.Wire(), PeerID: a.s.peerID, Port: a.s.port(),
+	r := tracker.Request{
+		URL: an.URL, InfoHash: e.announcedHash(), PeerID: a.s.peerID, Port: a.s.port(),
 		Uploaded: e.tot.up.Load() - e.tot.upBase, Downloaded: e.tot.down.Load() - e.tot.downBase,
 		Left: max(0, e.tot.left.Load()), Corrupt: e.tot.corrupt.Load(),
 		Event: an.Event, NumWant: an.NumWant, Key: a.s.key, TrackerID: an.TrackerID, Family: an.Family,
 	}
+	if !e.secret().IsZero() { // sizes say what it is
+		r.Uploaded, r.Downloaded, r.Corrupt = 0, 0, 0
+		r.Left = min(r.Left, 1) * leftUnknown
+	}
+	return r
 }
 
 // close sends `stopped` for every torrent, many at a time, and waits for at

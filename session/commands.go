@@ -38,7 +38,7 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 	if stored == nil {
 		stored = s.adopt(ctx, m, &rec, o)
 	}
-	if stored != nil && !m.Private && rec.Scope == metainfo.ScopeInternet { // others say it when they are loaded
+	if stored != nil && !m.Private && rec.Scope == metainfo.ScopeInternet && rec.Secret.IsZero() { // others say it when they are loaded
 		s.seeker.addHosts(m.Nodes)
 	}
 	e := newEntry(rec)
@@ -64,11 +64,19 @@ func (s *Session) enlist(e *entry, rec resume.Record, file []byte, stored *resum
 		return nil, nil
 	}
 	rec.Queue = e.place
-	if err := s.record(rec, file, stored); err != nil {
+	err := s.vault.hold(e)
+	if err == nil {
+		err = s.keepSecret(&rec)
+	}
+	if err == nil {
+		err = s.record(rec, file, stored)
+	}
+	if err != nil {
 		e.mu.Lock()
 		e.removed = true
 		e.mu.Unlock()
 		s.reg.remove(e)
+		s.vault.release(e)
 		return nil, fmt.Errorf("recording the torrent: %w", err)
 	}
 	e.mu.Lock()
@@ -118,7 +126,7 @@ func (s *Session) newRecord(m *metainfo.Metainfo, o AddOptions) resume.Record {
 	return resume.Record{
 		Hash: m.Hash, Name: m.Name, Dir: filepath.Clean(dir), Size: size, Pieces: m.Pieces(), PieceLength: m.PieceLength,
 		Wanted: size, Single: m.Single,
-		Added: time.Now(), Stopped: o.Stopped, Sequential: o.Sequential, Private: m.Private, Scope: o.Scope,
+		Added: time.Now(), Stopped: o.Stopped, Sequential: o.Sequential, Private: m.Private, Scope: o.Scope, Secret: o.Secret,
 		LimitUp: o.Limits.Up, LimitDown: o.Limits.Down,
 		Trackers: m.Trackers,
 	}
@@ -143,6 +151,9 @@ func only(want []int, files int) ([]uint8, error) {
 func (s *Session) merge(ctx context.Context, e *entry, m *metainfo.Metainfo, o AddOptions) (Torrent, bool, error) {
 	if e == nil || !e.await() {
 		return Torrent{}, false, fmt.Errorf("%w: it was removed at the same moment: add it again", ErrNotFound)
+	}
+	if err := e.checkSecret(o.Secret); err != nil {
+		return Torrent{}, true, err
 	}
 	if rec, _ := e.record(); !m.Private || rec.Magnet != "" { // a link may lack a private torrent's trackers
 		for tier, urls := range m.Trackers {

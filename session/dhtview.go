@@ -130,7 +130,7 @@ func (s *Session) DHTLookup(ctx context.Context, hash [20]byte, trace func(DHTEv
 		return DHTFound{}, err
 	}
 	if e := s.byWire(hash); e != nil && !e.inDHT() {
-		return DHTFound{}, fmt.Errorf("%w: the torrent is private or stays in the local network, so the DHT is not asked", ErrInvalid)
+		return DHTFound{}, fmt.Errorf("%w: the torrent is private, stays in the local network or has a secret, so the DHT is not asked", ErrInvalid)
 	}
 	var out DHTFound
 	q := dht.Search{Kind: dht.GetPeers, Scrape: true, Trace: trace}

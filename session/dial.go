@@ -1,15 +1,19 @@
 package session
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"time"
 
+	"btd/metainfo"
 	"btd/peerwire"
+	"btd/peerwire/secure"
 )
 
 const (
@@ -84,6 +88,7 @@ func (t *torrent) dial(addr netip.AddrPort, src Source, release func()) {
 	j, err := t.connect(addr, release)
 	t.s.dials.put()
 	if err != nil {
+		t.tellImpostor(addr, err)
 		t.in.post(&undialed{addr, err})
 		return
 	}
@@ -122,17 +127,21 @@ func (s *Session) shake(c *conn, e *entry) (peerwire.Handshake, error) {
 	if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return peerwire.Handshake{}, err
 	}
-	if _, err := c.Write(s.handshake(e)); err != nil {
+	if err := c.shakeInside(e.secret()); err != nil {
+		return peerwire.Handshake{}, err
+	}
+	stream := c.stream()
+	if _, err := stream.Write(s.handshake(e)); err != nil {
 		return peerwire.Handshake{}, err
 	}
 	var hs peerwire.Handshake
-	if err := hs.ReadHead(c); err != nil {
+	if err := hs.ReadHead(stream); err != nil {
 		return hs, err
 	}
 	if hs.InfoHash != e.hash.Wire() {
 		return hs, errOtherTorrent
 	}
-	if err := hs.ReadID(c); err != nil {
+	if err := hs.ReadID(stream); err != nil {
 		return hs, err
 	}
 	return hs, c.SetDeadline(time.Time{})
@@ -230,6 +239,7 @@ func (s *Session) welcome(raw net.Conn) error {
 	j, e, err := s.answer(c)
 	if err != nil {
 		c.Close()
+		s.tellRefused(c, err) // afterwards, so that time tells nothing
 		return err
 	}
 	if !s.deliver(e, j) {
@@ -243,27 +253,45 @@ func (s *Session) answer(c *conn) (*joined, *entry, error) {
 	if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return nil, nil, err
 	}
-	var hs peerwire.Handshake
-	if err := hs.ReadHead(c); err != nil {
-		if errors.Is(err, peerwire.ErrMalformed) {
-			s.count("handshakes_malformed")
-		}
-		return nil, nil, err
-	}
 	from, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the peer's address: %w", err)
 	}
 	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	var lead [1]byte
+	if _, err := io.ReadFull(c, lead[:]); err != nil {
+		return nil, nil, err
+	}
+	var proved metainfo.Secret
+	in := io.MultiReader(bytes.NewReader(lead[:]), c)
+	if lead[0] == secure.FirstByte {
+		if proved, err = s.unseal(c, lead[:], from.Addr()); err != nil {
+			return nil, nil, err
+		}
+		in = c.stream()
+	}
+	var hs peerwire.Handshake
+	if err := hs.ReadHead(in); err != nil {
+		if errors.Is(err, peerwire.ErrMalformed) {
+			s.count("handshakes_malformed")
+		}
+		return nil, nil, err
+	}
 	e := s.byWire(hs.InfoHash)
+	if e != nil && e.secret() != proved {
+		if !e.secret().IsZero() {
+			return nil, nil, unproved{e}
+		}
+		e = nil
+	}
 	if e == nil || !e.serves() || e.crowded() || !e.scope().Covers(from.Addr()) {
 		s.count("handshakes_unknown_torrent")
 		return nil, nil, errUnknownTorrent
 	}
-	if _, err := c.Write(s.handshake(e)); err != nil {
+	if _, err := c.stream().Write(s.handshake(e)); err != nil {
 		return nil, nil, err
 	}
-	if err := hs.ReadID(c); err != nil {
+	if err := hs.ReadID(c.stream()); err != nil {
 		return nil, nil, err
 	}
 	return &joined{conn: c, hs: hs, addr: from, source: FromIncoming}, e, c.SetDeadline(time.Time{})

@@ -137,7 +137,7 @@ func (e *entry) idleState() State {
 
 func optionsOf(r *resume.Record) Options {
 	return Options{
-		Stopped: r.Stopped, Sequential: r.Sequential, Scope: r.Scope,
+		Stopped: r.Stopped, Sequential: r.Sequential, Scope: r.Scope, Secret: !r.Secret.IsZero(),
 		Limits:     Limits{Up: r.LimitUp, Down: r.LimitDown},
 		RatioLimit: r.RatioLimit, SeedTime: r.SeedTime,
 	}
@@ -158,11 +158,11 @@ func (e *entry) scope() metainfo.Scope {
 }
 
 // inDHT tells whether the torrent may be spoken of in the DHT: one that is
-// private (BEP 27) or stays in the local network may not.
+// private (BEP 27), stays in the local network or has a secret may not.
 func (e *entry) inDHT() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return !e.rec.Private && e.rec.Scope == metainfo.ScopeInternet
+	return !e.rec.Private && e.rec.Scope == metainfo.ScopeInternet && e.rec.Secret.IsZero()
 }
 
 // record is a copy of the resume record; suspect tells that it was damaged.

@@ -161,7 +161,11 @@ func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
 	if err := s.db.Put(peersKey(e.hash), nil); err != nil {
 		s.log.Warn("forgetting peers", "torrent", e.hash.String(), "err", err)
 	}
+	if err := s.db.Put(secretKey(e.hash), nil); err != nil {
+		s.log.Warn("forgetting a secret", "torrent", e.hash.String(), "err", err)
+	}
 	s.reg.remove(e)
+	s.vault.release(e)
 	s.hub.publish(EventRemoved, e.hash, nil, "")
 	s.queue.touch(e)
 	return gone

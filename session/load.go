@@ -254,7 +254,7 @@ func (t *torrent) afterCheck() {
 		}
 	}
 	t.s.announcer.start(t.e, t.meta.Trackers)
-	if !t.meta.Private && rec.Scope == metainfo.ScopeInternet {
+	if !t.meta.Private && t.e.inDHT() {
 		t.s.seeker.addHosts(t.meta.Nodes)
 	}
 	t.clock.dialAt = t.now

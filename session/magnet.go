@@ -33,8 +33,8 @@ func (s *Session) AddMagnet(ctx context.Context, link string, o AddOptions) (t T
 	if m.Hash.IsZero() {
 		return Torrent{}, false, fmt.Errorf("%w: %w: the link names a key (urn:btpk), and following one is not supported yet", ErrInvalid, metainfo.ErrUnsupported)
 	}
-	if !m.Secret.IsZero() {
-		return Torrent{}, false, fmt.Errorf("%w: the link has a secret, and closed swarms are not supported yet", ErrInvalid)
+	if m.Secret, err = joinSecrets(m.Secret, o.Secret); err != nil {
+		return Torrent{}, false, err
 	}
 	if m.Only, err = spansOf(o.Only, m.Only); err != nil {
 		return Torrent{}, false, err
@@ -68,7 +68,7 @@ func (s *Session) magnetRecord(m *metainfo.Magnet, o AddOptions) resume.Record {
 	v1, _ := m.Hash.V1()
 	rec := resume.Record{
 		Hash: metainfo.V1(v1), Name: m.Name, Dir: filepath.Clean(dir), Magnet: stored(m),
-		Added: time.Now(), Stopped: o.Stopped, Sequential: o.Sequential, Scope: max(o.Scope, m.Scope),
+		Added: time.Now(), Stopped: o.Stopped, Sequential: o.Sequential, Scope: max(o.Scope, m.Scope), Secret: m.Secret,
 		LimitUp: o.Limits.Up, LimitDown: o.Limits.Down, Trackers: m.Tiers(),
 	}
 	if rec.Name == "" {
@@ -78,10 +78,11 @@ func (s *Session) magnetRecord(m *metainfo.Magnet, o AddOptions) resume.Record {
 }
 
 // stored is a link as it is recorded: without its trackers, which have a place
-// of their own, and short enough to be read back, however much it has to escape.
+// of their own, as has its secret, and short enough to be read back, however much
+// it has to escape.
 func stored(m *metainfo.Magnet) string {
 	kept := *m
-	kept.Trackers = nil
+	kept.Trackers, kept.Secret = nil, metainfo.Secret{}
 	link := kept.String()
 	for len(link) > metainfo.MaxMagnet && len(kept.WebSeeds) > 0 {
 		kept.WebSeeds = kept.WebSeeds[:len(kept.WebSeeds)/2]
@@ -110,6 +111,9 @@ func spansOf(only []int, link []metainfo.Span) ([]metainfo.Span, error) {
 func (s *Session) mergeMagnet(ctx context.Context, e *entry, m *metainfo.Magnet, o AddOptions) (Torrent, bool, error) {
 	if e == nil || !e.await() {
 		return Torrent{}, false, fmt.Errorf("%w: it was removed at the same moment: add it again", ErrNotFound)
+	}
+	if err := e.checkSecret(m.Secret); err != nil {
+		return Torrent{}, true, err
 	}
 	rec, _ := e.record()
 	if !rec.Private {

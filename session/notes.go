@@ -26,13 +26,14 @@ func (n Notes) Put(key string, val []byte) error { return n.db.Put(n.below+key, 
 func (n Notes) List(prefix string) (map[string][]byte, error) { return n.db.List(n.below + prefix) }
 
 // TorrentFile is the .torrent file of a torrent whose metadata is here, as it
-// was added, or ErrNotFound.
+// was added, or ErrNotFound. That of a closed swarm is not found: it travels
+// only between those who hold the secret.
 func (s *Session) TorrentFile(hash [20]byte) ([]byte, error) {
 	e := s.byWire(hash)
 	if e == nil {
 		return nil, ErrNotFound
 	}
-	if rec, _ := e.record(); rec.Magnet != "" {
+	if rec, _ := e.record(); rec.Magnet != "" || !rec.Secret.IsZero() {
 		return nil, ErrNotFound
 	}
 	raw, err := s.db.Metainfo(e.hash)

@@ -46,6 +46,7 @@ type Session struct {
 	queue     *queue
 	pace      pace
 	runBufs   *runBuffers
+	vault     *vault
 	caps
 	counters counters
 	bans     bans
@@ -59,6 +60,10 @@ func Open(cfg Config) (*Session, error) {
 	cfg = cfg.withDefaults()
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the state directory: %w", err)
+	}
+	vault, err := newVault()
+	if err != nil {
+		return nil, err
 	}
 	db, err := resume.Open(filepath.Join(cfg.StateDir, "resume.db"), cfg.Log)
 	if err != nil {
@@ -79,6 +84,7 @@ func Open(cfg Config) (*Session, error) {
 		key:      rng.Uint32(),
 		hub:      newHub(),
 		runBufs:  &runBuffers{},
+		vault:    vault,
 		caps:     newCaps(cfg),
 	}
 	s.reg.init()
@@ -138,6 +144,11 @@ func (s *Session) restore() error {
 		return fmt.Errorf("reading the resume database: %w", err)
 	}
 	s.reg.load(all)
+	for _, e := range all {
+		if err := s.vault.hold(e); err != nil {
+			return err
+		}
+	}
 	for _, h := range damaged {
 		s.rebuild(h)
 	}
@@ -151,12 +162,20 @@ func (s *Session) rebuild(h metainfo.Hash) {
 	if err == nil {
 		var m *metainfo.Metainfo
 		if m, err = metainfo.Parse(raw); err == nil {
-			rec := s.newRecord(m, AddOptions{})
+			secret, lost := s.keptSecret(h)
+			rec := s.newRecord(m, AddOptions{Secret: secret, Stopped: lost != nil})
 			rec.Hash = h
 			e := newEntry(rec)
 			e.suspect = true
-			s.reg.add(e)
-			return
+			if err = s.vault.hold(e); err == nil {
+				s.reg.add(e)
+			}
+			if lost != nil {
+				s.log.Error("a torrent's secret cannot be read, so it is stopped: if it had one, remove it and add it again with its secret", "torrent", h.String(), "err", lost)
+			}
+			if err == nil {
+				return
+			}
 		}
 	}
 	s.log.Error("a torrent could not be brought back: add it again, data that is there will be used", "torrent", h.String(), "err", err)

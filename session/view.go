@@ -79,6 +79,7 @@ type Options struct {
 	Stopped    bool
 	Sequential bool
 	Scope      metainfo.Scope // where its peers may be
+	Secret     bool           // it has one: only those who prove it are spoken to
 	Limits     Limits
 	RatioLimit float64       // stop seeding at uploaded/size; 0 means the session's, negative means never
 	SeedTime   time.Duration // stop after seeding this long; 0 means the session's, negative means never
@@ -172,6 +173,7 @@ type AddOptions struct {
 	Only       []int // file indexes to download, the others are skipped; nil means all
 	Limits     Limits
 	Scope      metainfo.Scope   // where its peers may be; that of a link holds if it is narrower
+	Secret     metainfo.Secret  // of its closed swarm; zero if it has none
 	Peers      []netip.AddrPort // addresses to try at once
 
 	// Seen describes the files in Dir as whoever adds the torrent saw them when

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"btd/peerwire"
+	"btd/peerwire/secure"
 	"btd/piece"
 )
 
@@ -18,6 +19,7 @@ const writeTimeout = 60 * time.Second
 // conn is a peer's connection that gives its place back when it is closed.
 type conn struct {
 	net.Conn
+	channel *secure.Conn // over Conn, where the torrent has a secret; set before anybody else has the conn
 	once    sync.Once
 	release func()
 }
@@ -34,7 +36,7 @@ func (c *conn) Close() error {
 
 // startWire starts the reader and the writer of an admitted peer.
 func (t *torrent) startWire(p *peer) {
-	raw := p.wire.conn.(*conn).Conn
+	raw := p.wire.conn.(*conn).stream()
 	r := peerwire.NewReader(raw, peerwire.ReaderConfig{
 		Alloc: t.s.store.Alloc, Free: t.s.store.Free,
 		MaxMessage: max(maxExtended, (t.geo.Pieces()+7)/8+8),

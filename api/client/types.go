@@ -81,7 +81,8 @@ type Swarm struct {
 type Options struct {
 	Stopped         bool    `json:"stopped"`
 	Sequential      bool    `json:"sequential"`
-	Scope           string  `json:"scope"` // one of the Scope constants
+	Scope           string  `json:"scope"`  // one of the Scope constants
+	Secret          bool    `json:"secret"` // it has one: its peers are those who hold it
 	Limits          Limits  `json:"limits"`
 	RatioLimit      float64 `json:"ratio_limit"`       // stop seeding at uploaded/size; 0 is the session's, negative is never
 	SeedTimeSeconds int64   `json:"seed_time_seconds"` // stop after seeding this long; 0 is the session's, negative is never
@@ -119,8 +120,9 @@ type AddRequest struct {
 	Dir        string   `json:"dir,omitempty"`     // absolute; empty is the daemon's download directory
 	Stopped    bool     `json:"stopped,omitempty"`
 	Sequential bool     `json:"sequential,omitempty"`
-	Scope      string   `json:"scope,omitempty"` // one of the Scope constants; empty is the internet, or what the link says. The narrower holds
-	Only       []int    `json:"only,omitempty"`  // indexes of the files to download; absent is all
+	Secret     string   `json:"secret,omitempty"` // of a closed swarm, 43 characters; a magnet link may have it behind its #. No answer ever has it
+	Scope      string   `json:"scope,omitempty"`  // one of the Scope constants; empty is the internet, or what the link says. The narrower holds
+	Only       []int    `json:"only,omitempty"`   // indexes of the files to download; absent is all
 	Limits     Limits   `json:"limits,omitzero"`
 	Peers      []string `json:"peers,omitempty"` // addresses to try at once, host:port with a literal IP
 	Seen       string   `json:"seen,omitempty"`  // with Torrent: the files in Dir as the caller has just hashed them all, as metainfo.Fingerprint writes it

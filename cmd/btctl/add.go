@@ -29,7 +29,7 @@ func (a *app) addCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add FILE|MAGNET...",
 		Short: "add .torrent files and magnet links",
-		Long: `Add .torrent files (- is stdin) and magnet links, and print the id of each
+		Long: `Add .torrent files and magnet links (- is stdin), and print the id of each
 torrent. Data that is in the directory already is checked and used. A torrent
 that is there already gets the trackers of the file or link.
 
@@ -42,6 +42,10 @@ its names are not known yet.
 
 With --scope lan the torrent has peers in private and link-local networks
 only, and is not in the DHT; magnet links can say that as well (x.scope=lan).
+
+What stands behind # in a magnet link is the secret of a closed swarm: only
+peers that prove it are spoken to. Others on this machine see the arguments of
+a command, so such a link is better given on stdin.
 
 With --wait the command ends when everything wanted is here: 0, with an error
 of a torrent: 1, or with --timeout: 7. The torrents stay in every case.`,
@@ -87,7 +91,7 @@ func (a *app) add(ctx context.Context, files []string, f addFlags) error {
 	for i, req := range reqs {
 		resp, err := c.Add(ctx, req)
 		if err != nil {
-			return fmt.Errorf("%s: %w", files[i], err)
+			return fmt.Errorf("%s: %w", metainfo.WithoutSecret(files[i]), err)
 		}
 		added = append(added, resp.Torrent.ID)
 		if err := a.reportAdded(resp); err != nil {
@@ -128,7 +132,7 @@ func (a *app) addRequest(name string, f addFlags) (client.AddRequest, error) {
 		}
 		req.Dir = dir
 	}
-	if strings.HasPrefix(strings.ToLower(name), "magnet:") {
+	if isMagnet(name) {
 		req.Magnet = name
 		var err error
 		req.Only, err = indexesOf(f.only)
@@ -136,6 +140,11 @@ func (a *app) addRequest(name string, f addFlags) (client.AddRequest, error) {
 	}
 	var err error
 	if req.Torrent, err = a.readTorrent(name); err != nil {
+		return req, err
+	}
+	if link := strings.TrimSpace(string(req.Torrent[:min(len(req.Torrent), metainfo.MaxMagnet)])); name == "-" && isMagnet(link) {
+		req.Torrent, req.Magnet = nil, link
+		req.Only, err = indexesOf(f.only)
 		return req, err
 	}
 	if len(f.only) > 0 {

@@ -156,7 +156,7 @@ func TestShow(t *testing.T) {
 	d := newDaemon(t)
 	list := someTorrents()
 	list[0].State, list[0].Checked = client.StateChecking, 0.5
-	list[0].Options = client.Options{Sequential: true, Scope: client.ScopeLAN, Limits: client.Limits{Up: 1 << 20}, RatioLimit: 1.5, SeedTimeSeconds: -1}
+	list[0].Options = client.Options{Sequential: true, Scope: client.ScopeLAN, Secret: true, Limits: client.Limits{Up: 1 << 20}, RatioLimit: 1.5, SeedTimeSeconds: -1}
 	list[0].Corrupt, list[0].Error, list[0].Private = 16384, "tracker\ttimed out", true
 	list[0].SecondsActive = 7265
 	d.answers["GET /v1/torrents"] = client.TorrentList{Torrents: list}
@@ -176,6 +176,7 @@ Limits       down unlimited, up 1.0 MiB/s, ratio 1.50, seeding unlimited
 Order        sequential
 Private      yes
 Scope        lan: peers in private and link-local networks only, whoever tells of them; not in the DHT
+Secret       yes: only peers that prove it are spoken to, encrypted; trackers see a mask; not in the DHT
 Added        -
 Completed    -
 Active       2h1m, seeding 0s

@@ -136,6 +136,9 @@ func details(t client.Torrent) string {
 	if t.Options.Scope == client.ScopeLAN {
 		line("Scope", "lan: peers in private and link-local networks only, whoever tells of them; not in the DHT")
 	}
+	if t.Options.Secret {
+		line("Secret", "yes: only peers that prove it are spoken to, encrypted; trackers see a mask; not in the DHT")
+	}
 	line("Added", "%s", timeText(t.Added))
 	line("Completed", "%s", timeText(t.Completed))
 	line("Active", "%s, seeding %s", secondsText(t.SecondsActive), secondsText(t.SecondsSeeding))

@@ -60,3 +60,20 @@ func TestAddMagnetWaits(t *testing.T) {
 		t.Errorf("%v", r)
 	}
 }
+
+// TestLinksWithASecret gives one on stdin, and one that the daemon refuses.
+func TestLinksWithASecret(t *testing.T) {
+	const link = someLink + "#AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+	d := newDaemon(t)
+	d.answers["POST /v1/torrents"] = client.AddResponse{Torrent: someTorrents()[0]}
+	w := world{env: map[string]string{"BTD_API": d.socket}, stdin: link + "\n"}
+	if r := w.run("add", "-"); r.code != 0 || !strings.Contains(d.asked(), `"magnet":"`+link+`"`) {
+		t.Errorf("asked %s: %v", d.asked(), r)
+	}
+	d = newDaemon(t)
+	d.answers["POST /v1/torrents"] = &client.Error{Status: 400, Code: client.CodeInvalid, Message: "no"}
+	r := d.run("add", link)
+	if r.code == 0 || strings.Contains(r.out+r.err, "AAECAw") || !strings.Contains(r.err, idA+"#...") {
+		t.Errorf("a refused link is shown with its secret: %v", r)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"btd/api"
+	"btd/metainfo"
 	"btd/session"
 
 	"github.com/gofrs/flock"
@@ -111,7 +112,7 @@ func addFiles(ctx context.Context, ses *session.Session, files []string, log *sl
 			}
 		}
 		if err != nil {
-			log.Error("torrent not added", "file", name, "err", err)
+			log.Error("torrent not added", "file", metainfo.WithoutSecret(name), "err", err)
 		}
 	}
 }

@@ -29,6 +29,7 @@ func TestRecordCodec(t *testing.T) {
 	}
 	for name, want := range map[string]Record{
 		"zero": {}, "plain": testRecord(0), "full": testRecord(1), "other": testRecord(4), "extreme": extreme,
+		"secret": {Secret: metainfo.Secret{1, 31: 2}}, "all": {Secret: metainfo.Secret{31: 9}, Magnet: "m", Scope: metainfo.ScopeLAN, Private: true, Stopped: true, Sequential: true, Complete: true, Single: true},
 		"magnet": {Magnet: "magnet:?xt=urn:btih:0123", Single: true, Trackers: [][]string{{"a"}}, Scope: metainfo.ScopeLAN},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -43,7 +43,8 @@ type Record struct {
 	Sequential bool
 	Private    bool
 	Scope      metainfo.Scope
-	Complete   bool // every wanted piece was stored when the record was written
+	Secret     metainfo.Secret // of its closed swarm; zero if it has none
+	Complete   bool            // every wanted piece was stored when the record was written
 
 	LimitUp    int64         // bytes per second, 0 is unlimited
 	LimitDown  int64         // bytes per second, 0 is unlimited
@@ -98,6 +99,7 @@ const (
 	flagSingle
 	flagMagnet
 	flagLAN
+	flagSecret
 	flagsKnown = 1<<iota - 1
 )
 
@@ -105,7 +107,7 @@ const (
 // and lists with their counts. Hash and counters are stored elsewhere.
 func appendRecord(b []byte, r *Record) ([]byte, error) {
 	var flags byte
-	for i, on := range [...]bool{r.Stopped, r.Sequential, r.Private, r.Complete, r.Single, r.Magnet != "", r.Scope == metainfo.ScopeLAN} {
+	for i, on := range [...]bool{r.Stopped, r.Sequential, r.Private, r.Complete, r.Single, r.Magnet != "", r.Scope == metainfo.ScopeLAN, !r.Secret.IsZero()} {
 		if on {
 			flags |= 1 << i
 		}
@@ -141,6 +143,9 @@ func appendRecord(b []byte, r *Record) ([]byte, error) {
 	}
 	if r.Magnet != "" {
 		b = appendString(b, r.Magnet)
+	}
+	if !r.Secret.IsZero() {
+		b = append(b, r.Secret[:]...)
 	}
 	if len(b)-start > maxRecord {
 		return nil, fmt.Errorf("resume: record of %v: %d bytes, at most %d", r.Hash, len(b)-start, maxRecord)
@@ -196,6 +201,11 @@ func decodeRecord(p []byte, str func([]byte) string) (Record, error) {
 	if flags&flagMagnet != 0 {
 		if rec.Magnet = str(r.bytes("magnet link")); rec.Magnet == "" {
 			r.fail("no magnet link")
+		}
+	}
+	if flags&flagSecret != 0 {
+		if copy(rec.Secret[:], r.take("secret", len(rec.Secret))); rec.Secret.IsZero() {
+			r.fail("no secret")
 		}
 	}
 	if err := r.end(); err != nil {
