@@ -20,6 +20,9 @@ type Engine interface {
 	// Torrents is all of them in queue order.
 	Torrents() []session.Torrent
 	Torrent(h metainfo.Hash) (session.Torrent, error)
+	// Secret is a torrent's secret, zero if it has none: for its owner, who asks
+	// how to share it.
+	Secret(h metainfo.Hash) (metainfo.Secret, error)
 	Files(h metainfo.Hash) ([]session.File, error)
 	Peers(h metainfo.Hash) ([]session.Peer, error)
 	Trackers(h metainfo.Hash) ([]session.Tracker, error)

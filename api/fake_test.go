@@ -136,6 +136,11 @@ func (f *fake) Torrent(h metainfo.Hash) (session.Torrent, error) {
 	return f.torrents[i], nil
 }
 
+func (f *fake) Secret(h metainfo.Hash) (metainfo.Secret, error) {
+	_, err := f.Torrent(h)
+	return metainfo.Secret{}, err
+}
+
 func (f *fake) Files(h metainfo.Hash) ([]session.File, error) {
 	if _, err := f.Torrent(h); err != nil {
 		return nil, err

@@ -41,14 +41,22 @@ func (s *Server) share(w http.ResponseWriter, r *http.Request) error {
 	if len(urls) == 0 {
 		return fail(client.CodeConflict, "this machine has no address in a private network, and the torrent has scope %v", t.Options.Scope)
 	}
-	if err := tr.Register(r.Context(), h, t.Name); err != nil {
+	secret, err := s.cfg.Engine.Secret(h)
+	if err != nil {
+		return err
+	}
+	if err := tr.Register(r.Context(), secret.Mask(h), t.Name); err != nil {
 		return err
 	}
 	if err := s.addTier(r.Context(), h, urls); err != nil {
 		return err
 	}
-	link := metainfo.Magnet{Hash: h, Name: t.Name, Trackers: urls, Scope: t.Options.Scope}
-	return writeJSON(w, http.StatusOK, client.ShareResponse{Magnet: link.String(), URL: fileURL(urls[0], h, t.Options.Scope)})
+	link := metainfo.Magnet{Hash: h, Name: t.Name, Trackers: urls, Scope: t.Options.Scope, Secret: secret}
+	out := client.ShareResponse{Magnet: link.String()}
+	if secret.IsZero() { // else its file is for members only
+		out.URL = fileURL(urls[0], h, t.Options.Scope)
+	}
+	return writeJSON(w, http.StatusOK, out)
 }
 
 // reachable is the announce URLs, at most maxShared, whose addresses peers of

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"crypto/rand"
 	"errors"
 	"net/http"
 	"slices"
@@ -35,6 +36,35 @@ func (f scoped) Torrent(h metainfo.Hash) (session.Torrent, error) {
 		t.Waiting = &session.Waiting{}
 	}
 	return t, err
+}
+
+// closed is an Engine whose torrents have a secret.
+type closed struct {
+	*fake
+	secret metainfo.Secret
+}
+
+func (f closed) Secret(metainfo.Hash) (metainfo.Secret, error) { return f.secret, nil }
+
+func TestShareWithASecret(t *testing.T) {
+	secret, err := metainfo.NewSecret(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFake(1)
+	tr := &atURLs{fakeTracker{f}, []string{"http://10.1.2.3:6969/announce"}}
+	c := serve(t, f, func(cfg *Config) { cfg.Engine, cfg.Tracker = closed{f, secret}, tr }).clients(t)["unix"]
+	got, err := c.Share(t.Context(), hashOf(0).String())
+	if err != nil || got.URL != "" {
+		t.Fatalf("the URL is %q, %v", got.URL, err)
+	}
+	if m, err := metainfo.ParseMagnet(got.Magnet); err != nil || m.Secret != secret || m.Hash != hashOf(0) {
+		t.Errorf("the link is read as %+v, %v", m, err)
+	}
+	calls := strings.Join(f.calls, "\n")
+	if !strings.Contains(calls, "register "+secret.Mask(hashOf(0)).String()) || strings.Contains(calls, "register "+hashOf(0).String()) || strings.Contains(calls, secret.String()) {
+		t.Errorf("done: %s", calls)
+	}
 }
 
 func TestShare(t *testing.T) {
