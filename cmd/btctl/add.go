@@ -123,14 +123,10 @@ func (a *app) reportAdded(resp client.AddResponse) error {
 func (a *app) addRequest(name string, f addFlags) (client.AddRequest, error) {
 	req := client.AddRequest{Stopped: f.stopped, Sequential: f.sequential, Scope: f.scope, Peers: f.peers}
 	if f.dir != "" {
-		dir, err := filepath.Abs(f.dir) // the daemon works elsewhere
-		if err != nil {
-			return req, fmt.Errorf("--dir: %w", err)
+		var err error
+		if req.Dir, err = absoluteDir("--dir", f.dir); err != nil {
+			return req, err
 		}
-		if !utf8.ValidString(dir) {
-			return req, fmt.Errorf("--dir: %q is not UTF-8, which the API needs", dir)
-		}
-		req.Dir = dir
 	}
 	if isMagnet(name) {
 		req.Magnet = name
@@ -163,6 +159,18 @@ func (a *app) addRequest(name string, f addFlags) (client.AddRequest, error) {
 	return req, nil
 }
 
+// absoluteDir is a directory for the daemon, which works elsewhere.
+func absoluteDir(flag, name string) (string, error) {
+	dir, err := filepath.Abs(name)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", flag, err)
+	}
+	if !utf8.ValidString(dir) {
+		return "", fmt.Errorf("%s: %q is not UTF-8, which the API needs", flag, dir)
+	}
+	return dir, nil
+}
+
 func (a *app) readTorrent(name string) ([]byte, error) {
 	var r io.Reader = a.in
 	if name != "-" {
@@ -191,7 +199,15 @@ var errRemoved = errors.New("it was removed meanwhile")
 // wait draws progress until the torrents are complete.
 func (a *app) wait(ctx context.Context, ids []string) error {
 	d := a.newDisplay(a.err, a.errTTY, 0)
-	err := a.follow(ctx, d, ids, func(list []client.Torrent) (bool, error) {
+	err := a.follow(ctx, d, ids, allComplete(len(ids)))
+	d.close()
+	return err
+}
+
+// allComplete tells when n torrents that are followed are complete, and why
+// they will not be.
+func allComplete(n int) func([]client.Torrent) (bool, error) {
+	return func(list []client.Torrent) (bool, error) {
 		complete := 0
 		for _, t := range list {
 			switch {
@@ -203,13 +219,11 @@ func (a *app) wait(ctx context.Context, ids []string) error {
 				return true, fmt.Errorf("%s was stopped: let it run with btctl start", t.Name)
 			}
 		}
-		if len(list) < len(ids) {
+		if len(list) < n {
 			return true, errRemoved
 		}
-		return complete == len(ids), nil
-	})
-	d.close()
-	return err
+		return complete == n, nil
+	}
 }
 
 // isComplete tells whether everything wanted is here and checked.

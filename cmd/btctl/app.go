@@ -24,6 +24,7 @@ type app struct {
 	inTTY, outTTY, errTTY bool
 	size                  func() (width, height int) // of the terminal; 0 is unknown
 	patience              int                        // attempts to find a daemon again that has gone away
+	lonely                time.Duration              // how long a join waits for its first peer; 0 means 30 s
 
 	api     string
 	token   string
@@ -90,6 +91,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.json, "json", false, "print the daemon's JSON")
 	f.DurationVar(&a.timeout, "timeout", 0, "give up after this time (default 30s for an answer, none for waiting and watching)")
 	root.AddGroup(
+		&cobra.Group{ID: "lan", Title: "The local network:"},
 		&cobra.Group{ID: "torrents", Title: "Torrents:"},
 		&cobra.Group{ID: "files", Title: "Torrent files and links:"},
 		&cobra.Group{ID: "settings", Title: "Settings:"},
@@ -101,6 +103,7 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
+	group("lan", a.shareCmd(), a.joinCmd())
 	group("torrents", a.addCmd(), a.lsCmd(), a.showCmd(), a.filesCmd(), a.peersCmd(), a.trackersCmd(),
 		a.startCmd(), a.stopCmd(), a.rmCmd(), a.verifyCmd(), a.reannounceCmd(), a.watchCmd())
 	group("files", a.createCmd(), a.inspectCmd(), a.magnetCmd())

@@ -178,6 +178,7 @@ type world struct {
 	tty      bool
 	ctx      context.Context
 	patience int
+	lonely   time.Duration
 }
 
 func (w world) run(args ...string) result {
@@ -187,7 +188,7 @@ func (w world) run(args ...string) result {
 		getenv: func(k string) string { return w.env[k] },
 		inTTY:  w.tty, outTTY: w.tty, errTTY: w.tty,
 		size:     func() (int, int) { return 80, 24 },
-		patience: w.patience,
+		patience: w.patience, lonely: w.lonely,
 	}
 	ctx := w.ctx
 	if ctx == nil {

@@ -1,0 +1,119 @@
+//go:build lan && linux
+
+package lan
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"btd/api/client"
+	"btd/test/netns"
+)
+
+// machine is a host with a daemon as a person would start it: no flags, no
+// configuration file.
+type machine struct {
+	*netns.Host
+	daemon *netns.Process
+	api    *client.Client
+}
+
+func (m *machine) state() string     { return filepath.Join(m.Dir, ".local/state/btd") }
+func (m *machine) downloads() string { return filepath.Join(m.Dir, "Downloads") }
+
+// start runs `btd` and waits until it answers.
+func start(ctx context.Context, h *netns.Host, flags ...string) (*machine, error) {
+	m := &machine{Host: h}
+	var err error
+	if os.Getenv("LAN_DEBUG") != "" {
+		flags = append(flags, "--log-level", "debug")
+	}
+	m.daemon, err = h.Start("btd", netns.Command{Argv: append([]string{filepath.Join(scratch, "btd")}, flags...), Env: []string{"GORACE=halt_on_error=1"}})
+	if err != nil {
+		return nil, err
+	}
+	if m.api, err = client.New(client.Config{Address: filepath.Join(m.state(), "btd.sock")}); err != nil {
+		return nil, err
+	}
+	return m, netns.Up(ctx, m.daemon, func() error {
+		_, err := m.api.Version(ctx)
+		return err
+	})
+}
+
+// btctl runs btctl on the host and returns what it prints.
+func (m *machine) btctl(ctx context.Context, args ...string) (string, error) {
+	var out bytes.Buffer
+	p, err := m.Start("btctl", netns.Command{Argv: append([]string{filepath.Join(scratch, "btctl")}, args...), Stdout: &out})
+	if err != nil {
+		return "", err
+	}
+	if err := p.Wait(ctx); err != nil {
+		return out.String(), fmt.Errorf("btctl %s: %w: %s", args[0], err, p.Tail(1000))
+	}
+	return out.String(), nil
+}
+
+// cpu is the processor time that the daemon has used, in seconds.
+func (m *machine) cpu() float64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.daemon.Pid()))
+	if err != nil {
+		return 0
+	}
+	_, after, _ := strings.Cut(string(b), ") ")
+	var user, sys int64
+	var skip string
+	if _, err := fmt.Sscan(after, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &user, &sys); err != nil {
+		return 0
+	}
+	return float64(user+sys) / 100
+}
+
+// content writes n bytes of random content in a few files of odd sizes to
+// dir/name.
+func content(dir, name string, n int64, seed byte) (string, error) {
+	root := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Join(root, "more"), 0o755); err != nil {
+		return "", err
+	}
+	rng := rand.NewChaCha8([32]byte{seed})
+	small := n/7 + 12345
+	for _, f := range []struct {
+		path string
+		size int64
+	}{{"empty", 0}, {"disk-image.bin", n - small - 6}, {"more/second file.dat", small}, {"more/tiny.txt", 6}} {
+		w, err := os.Create(filepath.Join(root, f.path))
+		if err != nil {
+			return "", err
+		}
+		if _, err := io.CopyN(w, rng, f.size); err != nil {
+			return "", err
+		}
+		if err := w.Close(); err != nil {
+			return "", err
+		}
+	}
+	return root, nil
+}
+
+// same says how the tree at got differs from the one at want.
+func same(want, got string) error {
+	return filepath.WalkDir(want, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, _ := filepath.Rel(want, path)
+		return netns.SameFile(path, filepath.Join(got, rel))
+	})
+}
+
+const mib = 1 << 20
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
