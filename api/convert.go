@@ -95,7 +95,7 @@ func fromStats(s *session.Stats) client.Stats {
 	out := client.Stats{
 		Torrents: map[string]int{}, Peers: s.Peers, RateUp: s.RateUp, RateDown: s.RateDown,
 		Uploaded: s.Uploaded, Downloaded: s.Downloaded, Corrupt: s.Corrupt,
-		ListenPort: s.ListenPort, DHTNodes: s.DHTNodes, DHT: s.DHT, UptimeSeconds: int64(s.Uptime / time.Second),
+		ListenPort: s.ListenPort, DHTNodes: s.DHTNodes, DHT: s.DHT, LSD: s.LSD, UptimeSeconds: int64(s.Uptime / time.Second),
 		MemoryLeased: s.MemoryLeased, OpenFiles: s.OpenFiles,
 		Counters: map[string]int64{}, ResumeFailures: s.ResumeFailures,
 	}

@@ -100,6 +100,7 @@ func (a *announcer) start(e *entry, tiers [][]string) {
 	it.sched.Start(now)
 	a.items[e] = it
 	a.s.seeker.start(e)
+	a.s.near.start(e)
 	a.pump(it, now)
 }
 
@@ -136,6 +137,7 @@ func (a *announcer) knows(e *entry) bool {
 func (a *announcer) stop(e *entry) {
 	a.mu.Lock()
 	a.s.seeker.stop(e)
+	a.s.near.stop(e)
 	it := a.items[e]
 	if it == nil {
 		a.mu.Unlock()
@@ -422,6 +424,19 @@ func (s *Session) found(e *entry, addrs []netip.AddrPort, src Source) {
 		return
 	}
 	s.deliver(e, call(func(t *torrent) { t.learn(addrs, src) }))
+}
+
+// foundSoon is found for a caller that must not wait.
+func (s *Session) foundSoon(e *entry, addrs []netip.AddrPort, src Source) {
+	t := s.wake(e, false)
+	if t == nil || t.in.post(call(func(t *torrent) { t.learn(addrs, src) })) {
+		return
+	}
+	s.wg.Add(1)
+	go func() { // its loop is about to end
+		defer s.wg.Done()
+		s.found(e, addrs, src)
+	}()
 }
 
 // announceQueue is a heap by deadline.

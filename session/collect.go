@@ -226,6 +226,7 @@ func (t *torrent) giveUp(err error) {
 // keepPrivate has a private torrent forget the peers that it must not know
 // (BEP 27): those that came from others than its trackers and its user.
 func (t *torrent) keepPrivate(private bool) {
+	t.s.near.learned(t.e)
 	if !private {
 		t.s.seeker.again(t.e) // to announce it
 		return

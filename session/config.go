@@ -34,6 +34,7 @@ type Config struct {
 	SeedTime   time.Duration // stop seeding after this long; 0 means never
 
 	DHT   DHTConfig
+	LSD   LSDConfig
 	NoPEX bool // peers are not told of each other, and what they tell is not taken (BEP 11)
 
 	// Finished pieces are synced and recorded when the first of them has waited

@@ -199,6 +199,7 @@ func (s *Session) Stats() Stats {
 	out.ResumeFailures = out.Counters["resume_failures"]
 	dht := s.DHTStats()
 	out.DHTNodes, out.DHT = dht.Nodes(), dht.Status()
+	out.LSD = s.near.status()
 	for _, e := range s.entries() {
 		v := e.view.Load()
 		out.Torrents[v.State]++

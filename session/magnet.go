@@ -200,6 +200,7 @@ func (s *Session) supply(e *entry, m *metainfo.Metainfo) error {
 	if _, err := s.fulfil(e, m.Raw, m.WebSeeds); err != nil {
 		return err
 	}
+	s.near.learned(e)
 	if t := e.running(); t != nil { // it began meanwhile, and may still wait
 		t.tell(func(t *torrent) { t.supplied(m) })
 	}

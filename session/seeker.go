@@ -222,15 +222,7 @@ func (d *seeker) found(k *sought, peers []netip.AddrPort) {
 	if len(addrs) == 0 || gone || !k.e.inDHT() {
 		return
 	}
-	t := d.s.wake(k.e, false)
-	if t == nil || t.in.post(call(func(t *torrent) { t.learn(addrs, FromDHT) })) {
-		return
-	}
-	d.s.wg.Add(1)
-	go func() { // its loop is about to end
-		defer d.s.wg.Done()
-		d.s.found(k.e, addrs, FromDHT)
-	}()
+	d.s.foundSoon(k.e, addrs, FromDHT)
 }
 
 // end takes the result of a search in. It is called by the DHT.

@@ -42,6 +42,7 @@ type Session struct {
 	hub       *hub
 	persist   *persister
 	announcer *announcer
+	near      *neighbours
 	seeker    *seeker
 	queue     *queue
 	pace      pace
@@ -90,6 +91,7 @@ func Open(cfg Config) (*Session, error) {
 	s.reg.init()
 	s.persist = newPersister(s)
 	s.seeker = newSeeker(s, udp)
+	s.near = newNeighbours(s)
 	s.announcer = newAnnouncer(s)
 	s.queue = newQueue(s)
 	s.recallLimits()
@@ -106,6 +108,7 @@ func Open(cfg Config) (*Session, error) {
 		s.accept,
 		func() { s.announcer.run(ctx) },
 		func() { s.seeker.run(ctx) },
+		func() { s.near.run(ctx) },
 		func() { s.persist.run(ctx) },
 		func() { s.queue.run(ctx) },
 		func() { s.pace.run(ctx) },

@@ -194,6 +194,7 @@ type Stats struct {
 	ListenPort     int
 	DHTNodes       int    // that are known
 	DHT            string // how it stands with the DHT, in words; "" if it is off
+	LSD            string // likewise with local discovery
 	Uptime         time.Duration
 	MemoryLeased   int64 // bytes of block buffers in use or promised
 	OpenFiles      int

@@ -254,6 +254,7 @@ type Stats struct {
 	ListenPort     int              `json:"listen_port"`
 	DHTNodes       int              `json:"dht_nodes"` // known ones
 	DHT            string           `json:"dht"`       // how it stands with the DHT, in words; "" is off
+	LSD            string           `json:"lsd"`       // how it stands with local discovery, in words; "" is off
 	UptimeSeconds  int64            `json:"uptime_seconds"`
 	MemoryLeased   int64            `json:"memory_leased"` // bytes of block buffers in use or promised
 	OpenFiles      int              `json:"open_files"`

@@ -45,6 +45,9 @@ func statsText(s client.Stats) string {
 	if s.DHT != "" {
 		line("DHT", "%s", clean(s.DHT))
 	}
+	if s.LSD != "" {
+		line("LSD", "%s", clean(s.LSD))
+	}
 	total := 0
 	var states []string
 	for _, state := range slices.Sorted(maps.Keys(s.Torrents)) {

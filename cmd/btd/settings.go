@@ -45,6 +45,7 @@ type settings struct {
 	ActiveDownloads    int      `toml:"active-downloads"`
 	ActiveSeeds        int      `toml:"active-seeds"`
 	PEX                bool     `toml:"pex"`
+	LSD                bool     `toml:"lsd"`
 	DHT                bool     `toml:"dht"`
 	DHTBootstrap       hosts    `toml:"dht-bootstrap"`
 	DHTReadOnly        bool     `toml:"dht-read-only"`
@@ -62,7 +63,7 @@ func defaults() *settings {
 		State: client.StateDir(), APISocket: client.DefaultSocket(),
 		Listen: ":6881", LogLevel: "info", LogFormat: "text",
 		MaxPeers: 500, MaxPeersPerTorrent: 80, UploadSlots: 4, ActiveDownloads: 8,
-		SuperSeeding: string(session.SuperAuto), PEX: true,
+		SuperSeeding: string(session.SuperAuto), PEX: true, LSD: true,
 		DHT: true, DHTBootstrap: dht.DefaultBootstrap(),
 		TrackerListen: ":6969",
 		Memory:        32 << 20, OpenFiles: 256, SyncEvery: duration(10 * time.Second),
@@ -94,6 +95,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.IntVar(&s.ActiveDownloads, "active-downloads", s.ActiveDownloads, "torrents downloading at a time; -1 is unlimited")
 	f.IntVar(&s.ActiveSeeds, "active-seeds", s.ActiveSeeds, "torrents uploading at a time; 0 is unlimited")
 	f.BoolVar(&s.PEX, "pex", s.PEX, "tell peers of each other and take what they tell; private torrents never do")
+	f.BoolVar(&s.LSD, "lsd", s.LSD, "find peers in the local network by multicast, which tells it what you have; private torrents never do")
 	f.BoolVar(&s.DHT, "dht", s.DHT, "find peers without trackers, over UDP at the port of --listen; private torrents never do")
 	f.Var(&s.DHTBootstrap, "dht-bootstrap", "`hosts` of the DHT to begin with, host:port, ...; hosts of your own make a network of your own, empty is none")
 	f.BoolVar(&s.DHTReadOnly, "dht-read-only", s.DHTReadOnly, "ask the DHT but do not serve it, for instance where traffic costs")
@@ -220,6 +222,7 @@ func (s *settings) session(log *slog.Logger) session.Config {
 			On: s.DHT, Bootstrap: s.DHTBootstrap, ReadOnly: s.DHTReadOnly,
 			Isolated: len(s.DHTBootstrap) > 0 && !slices.Equal(s.DHTBootstrap, dht.DefaultBootstrap()),
 		},
+		LSD:   session.LSDConfig{On: s.LSD},
 		NoPEX: !s.PEX, Prealloc: s.Prealloc, SyncEvery: time.Duration(s.SyncEvery),
 		Storage: storage.Config{Memory: int64(s.Memory), MaxOpenFiles: s.OpenFiles, Log: log},
 		Log:     log,

@@ -34,7 +34,7 @@ func loaded(t *testing.T, file string, env map[string]string, args ...string) (*
 }
 
 func TestFlagsWinOverEnvironmentOverFile(t *testing.T) {
-	file := "limit-up = \"1MiB\"\nlimit-down = \"2MiB\"\nratio = 3.5\nseed-time = \"2h\"\npreallocate = true\nsync-every = \"2s\"\npex = false\n"
+	file := "limit-up = \"1MiB\"\nlimit-down = \"2MiB\"\nratio = 3.5\nseed-time = \"2h\"\npreallocate = true\nsync-every = \"2s\"\npex = false\nlsd = false\n"
 	env := map[string]string{"BTD_LIMIT_UP": "4MiB", "BTD_LIMIT_DOWN": "5MiB/s", "BTD_MAX_PEERS": "77"}
 	s, err := loaded(t, file, env, "--limit-down", "6MiB", "--listen", "127.0.0.1:0")
 	if err != nil {
@@ -43,8 +43,8 @@ func TestFlagsWinOverEnvironmentOverFile(t *testing.T) {
 	if s.LimitUp != 4<<20 || s.LimitDown != 6<<20 {
 		t.Errorf("limits %d up, %d down; want 4 MiB of the environment, 6 MiB of the flag", s.LimitUp, s.LimitDown)
 	}
-	if s.Ratio != 3.5 || time.Duration(s.SeedTime) != 2*time.Hour || !s.Prealloc || s.PEX {
-		t.Errorf("ratio %v, seed time %v, preallocate %v, pex %v; want those of the file", s.Ratio, s.SeedTime, s.Prealloc, s.PEX)
+	if s.Ratio != 3.5 || time.Duration(s.SeedTime) != 2*time.Hour || !s.Prealloc || s.PEX || s.LSD {
+		t.Errorf("ratio %v, seed time %v, preallocate %v, pex %v, lsd %v; want those of the file", s.Ratio, s.SeedTime, s.Prealloc, s.PEX, s.LSD)
 	}
 	if got := s.session(nil).SyncEvery; got != 2*time.Second {
 		t.Errorf("sync every %v, want the 2 s of the file", got)

@@ -33,7 +33,8 @@ type Config struct {
 	// must not call the Service.
 	Found func(h Hash, peer netip.AddrPort, fresh bool)
 
-	group    uint16                    // port of the groups, of a test; 0 means port
+	GroupPort uint16 // UDP port of the multicast groups; 0 means 6771
+
 	networks func() ([]network, error) // of a test; nil means those of this machine
 }
 
@@ -61,12 +62,13 @@ func New(cfg Config) *Service {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	if cfg.group == 0 {
-		cfg.group = port
+	if cfg.GroupPort == 0 {
+		cfg.GroupPort = port
 	}
 	if cfg.networks == nil {
 		cfg.networks = networks
 	}
+	cfg.Listen = netip.AddrPortFrom(cfg.Listen.Addr().Unmap(), cfg.Listen.Port())
 	rng := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	var cookie [8]byte
 	for i := range cookie {
@@ -76,7 +78,7 @@ func New(cfg Config) *Service {
 		cfg: cfg, log: cfg.Log, cookie: hex.EncodeToString(cookie[:]), wake: make(chan struct{}, 1),
 		pacer: NewPacer(rng), problems: map[string]string{},
 	}
-	for i, g := range groups(cfg.group) {
+	for i, g := range groups(cfg.GroupPort) {
 		s.links[i].group = g
 	}
 	return s

@@ -91,9 +91,9 @@ func TestTwoFindEachOther(t *testing.T) {
 				l.Close()
 			}
 			group := freePort(t)
-			a, fa := serve(t, Config{Listen: netip.AddrPortFrom(ip, 1111), group: group})
-			b, fb := serve(t, Config{Listen: netip.AddrPortFrom(ip, 2222), group: group})
-			c, fc := serve(t, Config{Listen: netip.AddrPortFrom(ip, 3333), group: group})
+			a, fa := serve(t, Config{Listen: netip.AddrPortFrom(ip, 1111), GroupPort: group})
+			b, fb := serve(t, Config{Listen: netip.AddrPortFrom(ip, 2222), GroupPort: group})
+			c, fc := serve(t, Config{Listen: netip.AddrPortFrom(ip, 3333), GroupPort: group})
 			until(t, "network", func() bool {
 				return len(a.Status().Networks)+len(b.Status().Networks)+len(c.Status().Networks) == 3
 			})
@@ -137,7 +137,7 @@ func TestOnlyPacketsToTheGroupCount(t *testing.T) {
 	}
 	ip := netip.MustParseAddr("127.0.0.1")
 	group := freePort(t)
-	s, f := serve(t, Config{Listen: netip.AddrPortFrom(ip, 1111), group: group})
+	s, f := serve(t, Config{Listen: netip.AddrPortFrom(ip, 1111), GroupPort: group})
 	s.Set(Hash{1}, Local)
 	until(t, "network", func() bool { return len(s.Status().Networks) > 0 })
 	c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, group)))
@@ -200,7 +200,7 @@ func TestMulticastThatFails(t *testing.T) {
 	fail := false
 	s := New(Config{
 		Listen: netip.MustParseAddrPort("0.0.0.0:1"), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Found: (&found{}).add,
-		group: freePort(t),
+		GroupPort: freePort(t),
 		networks: func() ([]network, error) {
 			if fail {
 				return nil, broken
