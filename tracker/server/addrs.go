@@ -15,9 +15,8 @@ const maxURLs = 8 // addresses of this machine that are offered
 // machines. A machine without a network has its loopback address alone.
 func lanAddrs(only4 bool) []netip.Addr {
 	type place struct {
-		addr    netip.Addr
-		virtual bool
-		index   int
+		addr        netip.Addr
+		rank, index int
 	}
 	var all []place
 	interfaces, _ := net.Interfaces() // an error means that none is known
@@ -29,12 +28,12 @@ func lanAddrs(only4 bool) []netip.Addr {
 		for _, a := range addrs {
 			ip, ok := interfaceAddr(a)
 			if ok && ip.IsGlobalUnicast() && (ip.Is4() || !only4) {
-				all = append(all, place{ip, isVirtual(ifc.Name), ifc.Index})
+				all = append(all, place{ip, rank(ifc.Name), ifc.Index})
 			}
 		}
 	}
 	slices.SortStableFunc(all, func(a, b place) int {
-		return cmp.Or(cmp.Compare(index(a.addr.Is6()), index(b.addr.Is6())), cmp.Compare(index(a.virtual), index(b.virtual)), cmp.Compare(a.index, b.index))
+		return cmp.Or(cmp.Compare(a.addr.BitLen(), b.addr.BitLen()), cmp.Compare(a.rank, b.rank), cmp.Compare(a.index, b.index))
 	})
 	var out []netip.Addr
 	for _, p := range all {
@@ -48,14 +47,15 @@ func lanAddrs(only4 bool) []netip.Addr {
 	return out
 }
 
-// isVirtual tells interfaces that lead to containers and virtual machines.
-func isVirtual(name string) bool {
+// rank is 1 for interfaces that lead to containers and virtual machines, and 0
+// for others.
+func rank(name string) int {
 	for _, p := range []string{"docker", "br-", "veth", "virbr", "vmnet", "vboxnet", "cni", "lxc", "lxd", "podman"} {
 		if strings.HasPrefix(name, p) {
-			return true
+			return 1
 		}
 	}
-	return false
+	return 0
 }
 
 func interfaceAddr(a net.Addr) (netip.Addr, bool) {

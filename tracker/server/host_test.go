@@ -143,7 +143,7 @@ func TestHostTracksWhatIsRegistered(t *testing.T) {
 			t.Errorf("announce with the token: %v", err)
 		}
 	}
-	if s := h.Stats(); s.Refused["unregistered"] != 4 || s.Announces["http"] != 1 || s.Announces["udp"] != 1 {
+	if s := h.Stats(); s.Refused["not registered"] != 4 || s.Announces["http"] != 1 || s.Announces["udp"] != 1 {
 		t.Errorf("stats: %+v", s)
 	}
 	fetch := func(path string) (int, string) {

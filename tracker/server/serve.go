@@ -7,22 +7,29 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
 
-const maxConns = 1024
+const (
+	maxConns    = 2048 // over HTTP; more wait to be accepted
+	maxPerHost  = 256  // of them of one address; more are closed
+	maxFiles    = 16   // torrent files being sent
+	requestTime = 10 * time.Second
+	idleTime    = 20 * time.Second
+	maxHeader   = 16 << 10 // bytes
+)
 
 // Serve answers HTTP requests on a listener until ctx ends. It closes the
-// listener and waits for requests under way, up to two seconds. It holds at
-// most 1,024 connections; more wait to be accepted.
+// listener and waits for requests under way, up to two seconds.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	h := &http.Server{
 		Handler:        s,
-		ReadTimeout:    10 * time.Second,
-		WriteTimeout:   10 * time.Second,
-		IdleTimeout:    20 * time.Second,
-		MaxHeaderBytes: 16 << 10,
+		ReadTimeout:    requestTime,
+		WriteTimeout:   requestTime,
+		IdleTimeout:    idleTime,
+		MaxHeaderBytes: maxHeader,
 		ErrorLog:       log.New(io.Discard, "", 0), // it complains of what clients do
 	}
 	done := make(chan struct{})
@@ -34,7 +41,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			h.Close()
 		}
 	})
-	err := h.Serve(&limited{Listener: ln, room: make(chan struct{}, maxConns), closed: make(chan struct{})})
+	err := h.Serve(&limited{Listener: ln, server: s, room: make(chan struct{}, maxConns), closed: make(chan struct{})})
 	if !stop() {
 		<-done
 		return nil
@@ -42,12 +49,17 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return fmt.Errorf("serving the tracker: %w", err)
 }
 
-// limited is a listener with a bounded number of open connections.
+// limited is a listener with a bounded number of open connections, and of
+// those of one address.
 type limited struct {
 	net.Listener
+	server *Server
 	room   chan struct{}
 	once   sync.Once
 	closed chan struct{}
+
+	mu    sync.Mutex
+	hosts map[netip.Addr]int
 }
 
 func (l *limited) Accept() (net.Conn, error) {
@@ -56,12 +68,60 @@ func (l *limited) Accept() (net.Conn, error) {
 	case <-l.closed:
 		return nil, net.ErrClosed
 	}
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		<-l.room
-		return nil, err
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			<-l.room
+			return nil, err
+		}
+		host := hostOf(conn)
+		if !l.enter(host) {
+			conn.Close()
+			l.server.refuse(becauseConnections)
+			continue
+		}
+		l.server.conns.Add(1)
+		return &limitedConn{Conn: conn, free: sync.OnceFunc(func() {
+			l.server.conns.Add(-1)
+			l.leave(host)
+			<-l.room
+		})}, nil
 	}
-	return &limitedConn{Conn: conn, free: sync.OnceFunc(func() { <-l.room })}, nil
+}
+
+// hostOf is the address of the other side, of IPv6 its network.
+func hostOf(conn net.Conn) netip.Addr {
+	at, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	a := at.Addr().Unmap().WithZone("")
+	if a.Is4() || a.IsLinkLocalUnicast() {
+		return a
+	}
+	net64, _ := a.Prefix(64) // has that many bits
+	return net64.Addr()
+}
+
+func (l *limited) enter(host netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hosts[host] >= maxPerHost {
+		return false
+	}
+	if l.hosts == nil {
+		l.hosts = map[netip.Addr]int{}
+	}
+	l.hosts[host]++
+	return true
+}
+
+func (l *limited) leave(host netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hosts[host]--; l.hosts[host] <= 0 {
+		delete(l.hosts, host)
+	}
 }
 
 func (l *limited) Close() error {

@@ -152,31 +152,85 @@ func TestExpiry(t *testing.T) {
 }
 
 func TestCaps(t *testing.T) {
-	s := server.New(server.Config{MaxTorrents: 10, SwarmPeers: 20, MaxPeers: 25, MaxNumWant: 7})
+	s := server.New(server.Config{MaxTorrents: 10, MaxPeers: 25, PerSource: 20, MaxNumWant: 7, Burst: 1000})
 	for i := range 100 {
-		get(t, s, "1.2.3.4:5", query(hash, i, "&left=1"))
+		got := get(t, s, "1.2.3.4:5", query(hash, i, "&left=1"))
+		if full := strings.Contains(got, "too many peers have your address"); full != (i >= 20) {
+			t.Fatalf("peer %d of one address: %q", i, got)
+		}
 	}
 	if _, leechers, _ := s.Counts(hash); leechers != 20 {
-		t.Errorf("%d peers of one torrent, want 20", leechers)
+		t.Errorf("%d peers of one address, want 20", leechers)
 	}
-	got := get(t, s, "1.2.3.4:5", query(hash, 99, "&left=1&numwant=9999"))
+	got := get(t, s, "1.2.3.4:5", query(hash, 19, "&left=1&numwant=9999"))
 	if !strings.Contains(got, "5:peers42:") {
 		t.Errorf("numwant is not bounded: %q", got)
 	}
-	if strings.Contains(got, "\x01\x02\x03\x04\x03\xe8") {
-		t.Error("the most silent peer was not the one to go")
+	if got := get(t, s, "1.2.3.4:5", query(hash, 19, "&left=1&numwant=-5")); !strings.Contains(got, "5:peers42:") {
+		t.Errorf("a negative numwant: %q", got)
 	}
 	full := 0
 	for i := range 100 {
 		h := hash
 		h[0] = byte(i)
-		if strings.HasPrefix(get(t, s, "1.2.3.4:5", query(h, i, "&left=1")), "d14:failure") {
+		if strings.Contains(get(t, s, fmt.Sprintf("1.2.4.%d:5", i), query(h, i, "&left=1")), "this tracker is full") {
 			full++
 		}
 	}
 	if full != 95 {
-		t.Errorf("%d of 100 announces for new torrents were refused, want 95", full)
+		t.Errorf("%d of 100 announces of new peers were refused, want 95", full)
 	}
+	s = server.New(server.Config{MaxTorrents: 10})
+	full = 0
+	for i := range 100 {
+		if strings.Contains(get(t, s, "1.2.3.4:5", query([20]byte{byte(i)}, i, "&left=1")), "this tracker is full") {
+			full++
+		}
+	}
+	if st := s.Stats(); full != 90 || st.Torrents != 10 || st.Peers != 10 {
+		t.Errorf("%d of 100 new torrents were refused, want 90: %+v", full, st)
+	}
+	// Who leaves makes room.
+	get(t, s, "1.2.3.4:5", query([20]byte{0}, 0, "&left=1&event=stopped"))
+	if got := get(t, s, "1.2.3.4:5", query([20]byte{77}, 0, "&left=1")); strings.Contains(got, "full") {
+		t.Errorf("after one left: %q", got)
+	}
+}
+
+// One address asks at its own rate, whatever others do.
+func TestRates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := server.New(server.Config{Rate: 10, Burst: 50})
+		refused := func(from string, n int) (count int) {
+			for i := range n {
+				if strings.Contains(get(t, s, from, query(hash, i, "&left=1")), "too many requests") {
+					count++
+				}
+			}
+			return count
+		}
+		if got := refused("1.2.3.4:5", 80); got != 30 {
+			t.Errorf("%d of 80 at once were refused, want 30", got)
+		}
+		for i := range 200 { // all machines of a building at once
+			if refused(fmt.Sprintf("10.0.0.%d:5", i), 3) != 0 {
+				t.Fatalf("machine %d is refused", i)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		if got := refused("1.2.3.4:5", 30); got != 10 {
+			t.Errorf("%d of 30 two seconds later were refused, want 10", got)
+		}
+		if got := refused("[2001:db8:1:2::1]:5", 30) + refused("[2001:db8:1:2:3::1]:5", 30); got != 10 {
+			t.Errorf("%d of 60 of one IPv6 network were refused, want 10", got)
+		}
+		if got := refused("[2001:db8:1:3::1]:5", 30); got != 0 {
+			t.Errorf("%d of another IPv6 network were refused", got)
+		}
+		if n := s.Stats().Refused["too many requests of one address"]; n != 50 {
+			t.Errorf("%d refusals counted, want 50", n)
+		}
+	})
 }
 
 func TestSamplesAreRandomAndNeverRepeat(t *testing.T) {

@@ -1,205 +1,47 @@
 package server
 
 import (
-	"container/list"
-	"math/rand/v2"
-	"net/netip"
-	"time"
+	"hash/maphash"
+	"sync"
 )
 
-// store holds all swarms. It is not safe for concurrent use.
-type store struct {
-	cfg    Config
-	rng    *rand.Rand
-	swarms map[[20]byte]*swarm
-	recent list.List // of *swarm, the one announced to last at the back
-	peers  int
+// shards is how many parts the torrents are divided into. Each has its own
+// lock, which is held for one announce at a time.
+const shards = 256
+
+// shard is the torrents whose hashes fall on it.
+type shard struct {
+	mu         sync.Mutex
+	swarms     map[[20]byte]*swarm
+	registered map[[20]byte]struct{}
+	swept      uint32 // when all swarms were swept
+	counts     [transports]answered
+	seconds    [16]second // announces of late, by second modulo 16
+	_          [64]byte   // the next lock is in another cache line
+}
+
+func (sh *shard) init() {
+	sh.swarms = map[[20]byte]*swarm{}
+	sh.registered = map[[20]byte]struct{}{}
+}
+
+func (s *Server) shard(hash [20]byte) *shard {
+	return &s.shards[maphash.Bytes(s.seed, hash[:])%shards]
 }
 
 // swarm is the peers of one torrent.
 type swarm struct {
-	hash      [20]byte
-	peers     map[netip.AddrPort]*peer
-	sets      [2][2][]*peer // by IPv6 and by seed
-	recent    list.List     // of *peer, the one heard of last at the back
-	downloads int
-	place     *list.Element // in store.recent
+	four      peers[[4]byte]
+	six       *peers[[16]byte] // nil until there is one
+	self      *selfPeer        // the daemon that this tracker is part of; nil if it does not take part
+	downloads uint32
 }
 
-type peer struct {
-	addr  netip.AddrPort
+// selfPeer is what is kept of our own daemon instead of an address.
+type selfPeer struct {
 	id    [20]byte
+	heard uint32 // as in record
 	seed  bool
-	done  bool // its completed event was counted
-	at    int  // index in its set
-	heard time.Time
-	place *list.Element // in swarm.recent
-}
-
-func newStore(cfg Config) *store {
-	return &store{
-		cfg:    cfg,
-		rng:    rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		swarms: make(map[[20]byte]*swarm),
-	}
-}
-
-// expire drops what has been silent for too long: at most n peers.
-func (st *store) expire(now time.Time, n int) {
-	for front := st.recent.Front(); front != nil && n > 0; front = st.recent.Front() {
-		sw := front.Value.(*swarm)
-		if !sw.expire(st, now, &n) && n > 0 {
-			return // its last announce is recent, and so are those of the swarms behind it
-		}
-	}
-}
-
-// expire drops silent peers of one swarm, and the swarm when it is empty.
-func (sw *swarm) expire(st *store, now time.Time, n *int) (gone bool) {
-	for front := sw.recent.Front(); front != nil && *n > 0; front = sw.recent.Front() {
-		p := front.Value.(*peer)
-		if now.Sub(p.heard) < st.cfg.Expire {
-			return false
-		}
-		st.remove(sw, p)
-		*n--
-	}
-	return sw.recent.Len() == 0
-}
-
-// current returns a swarm without its silent peers; nil if there is none. A
-// bounded number of other silent peers goes too, so that memory is given back
-// without a timer.
-func (st *store) current(hash [20]byte, now time.Time) *swarm {
-	st.expire(now, expireStep)
-	if sw := st.swarms[hash]; sw != nil {
-		n := len(sw.peers)
-		sw.expire(st, now, &n)
-	}
-	return st.swarms[hash]
-}
-
-const expireStep = 64
-
-// remove drops a peer, and the swarm with its last peer.
-func (st *store) remove(sw *swarm, p *peer) {
-	sw.leaveSet(p)
-	sw.recent.Remove(p.place)
-	delete(sw.peers, p.addr)
-	st.peers--
-	if len(sw.peers) == 0 {
-		st.recent.Remove(sw.place)
-		delete(st.swarms, sw.hash)
-	}
-}
-
-func (sw *swarm) set(p *peer) *[]*peer {
-	return &sw.sets[index(p.addr.Addr().Is6())][index(p.seed)]
-}
-
-func index(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-func (sw *swarm) joinSet(p *peer) {
-	set := sw.set(p)
-	p.at = len(*set)
-	*set = append(*set, p)
-}
-
-func (sw *swarm) leaveSet(p *peer) {
-	set := sw.set(p)
-	last := len(*set) - 1
-	(*set)[p.at] = (*set)[last]
-	(*set)[p.at].at = p.at
-	(*set)[last] = nil
-	*set = (*set)[:last]
-}
-
-// update enters what a peer said of itself. It returns its swarm: nil if
-// there is none, and full if there is no room for it.
-func (st *store) update(a announce, now time.Time) (sw *swarm, full bool) {
-	sw = st.current(a.hash, now)
-	var p *peer
-	if sw != nil {
-		p = sw.peers[a.addr]
-	}
-	if a.event == eventStopped {
-		if p != nil && p.id == a.peerID {
-			st.remove(sw, p)
-		}
-		return sw, false
-	}
-	if p == nil {
-		if sw, p = st.join(sw, a); p == nil {
-			return nil, true
-		}
-	}
-	if a.event == eventCompleted && !p.done {
-		p.done = true
-		sw.downloads++
-	}
-	if seed := a.left == 0; seed != p.seed {
-		sw.leaveSet(p)
-		p.seed = seed
-		sw.joinSet(p)
-	}
-	p.id, p.heard = a.peerID, now
-	sw.recent.MoveToBack(p.place)
-	st.recent.MoveToBack(sw.place)
-	return sw, false
-}
-
-// join makes room for a new peer and enters it.
-func (st *store) join(sw *swarm, a announce) (*swarm, *peer) {
-	if sw != nil && len(sw.peers) >= st.cfg.SwarmPeers {
-		st.remove(sw, sw.recent.Front().Value.(*peer)) // the one silent for longest
-		sw = st.swarms[a.hash]
-	}
-	if st.peers >= st.cfg.MaxPeers || sw == nil && len(st.swarms) >= st.cfg.MaxTorrents {
-		return nil, nil
-	}
-	if sw == nil {
-		sw = &swarm{hash: a.hash, peers: make(map[netip.AddrPort]*peer)}
-		sw.place = st.recent.PushBack(sw)
-		st.swarms[a.hash] = sw
-	}
-	p := &peer{addr: a.addr, id: a.peerID, seed: a.left == 0}
-	p.place = sw.recent.PushBack(p)
-	sw.peers[p.addr] = p
-	sw.joinSet(p)
-	st.peers++
-	return sw, p
-}
-
-// sample appends up to n peers of one family, drawn at random, but not the
-// one that asks. Seeds are of no use to a seed.
-func (st *store) sample(dst []*peer, sw *swarm, v6 bool, a announce, n int) []*peer {
-	leechers, seeds := sw.sets[index(v6)][0], sw.sets[index(v6)][1]
-	if a.left == 0 {
-		seeds = nil
-	}
-	fromSeeds := min(len(seeds), max(n/2, n-len(leechers)))
-	dst = st.draw(dst, leechers, a.addr, n-fromSeeds)
-	return st.draw(dst, seeds, a.addr, fromSeeds)
-}
-
-// draw appends up to n peers of a set, drawn without replacement by moving
-// them to the front.
-func (st *store) draw(dst []*peer, set []*peer, but netip.AddrPort, n int) []*peer {
-	for i := 0; i < len(set) && n > 0; i++ {
-		j := i + st.rng.IntN(len(set)-i)
-		set[i], set[j] = set[j], set[i]
-		set[i].at, set[j].at = i, j
-		if set[i].addr != but {
-			dst = append(dst, set[i])
-			n--
-		}
-	}
-	return dst
 }
 
 // counts of a swarm; nil is a torrent nobody knows.
@@ -207,9 +49,83 @@ func (sw *swarm) counts() (seeds, leechers, downloads int) {
 	if sw == nil {
 		return 0, 0, 0
 	}
-	for _, family := range sw.sets {
-		leechers += len(family[0])
-		seeds += len(family[1])
+	seeds, leechers = int(sw.four.seeds), len(sw.four.list)
+	if sw.six != nil {
+		seeds += int(sw.six.seeds)
+		leechers += len(sw.six.list)
 	}
-	return seeds, leechers, sw.downloads
+	if sw.self != nil {
+		leechers++
+		if sw.self.seed {
+			seeds++
+		}
+	}
+	return seeds, leechers - seeds, int(sw.downloads)
+}
+
+func (sw *swarm) empty() bool {
+	return len(sw.four.list) == 0 && (sw.six == nil || len(sw.six.list) == 0) && sw.self == nil
+}
+
+// current is a swarm without its silent peers; nil if there is none. The
+// caller holds the shard's lock. From time to time all swarms of the shard
+// are swept, so that memory is given back without a timer.
+func (s *Server) current(sh *shard, hash [20]byte, now uint32) *swarm {
+	if now-sh.swept >= s.expire/8+1 {
+		sh.swept = now
+		for h, sw := range sh.swarms {
+			s.sweep(sh, h, sw, now)
+		}
+	}
+	sw := sh.swarms[hash]
+	if sw == nil {
+		return nil
+	}
+	due := func(oldest, swept uint32) bool { return now-oldest >= s.expire && now-swept >= s.expire/64 }
+	if due(sw.four.oldest, sw.four.swept) || sw.six != nil && due(sw.six.oldest, sw.six.swept) ||
+		sw.self != nil && now-sw.self.heard&^doneBit >= s.expire {
+		s.sweep(sh, hash, sw, now)
+	}
+	return sh.swarms[hash]
+}
+
+// sweep drops the silent peers of a swarm, and the swarm when it is empty.
+func (s *Server) sweep(sh *shard, hash [20]byte, sw *swarm, now uint32) {
+	since := uint32(0)
+	if now > s.expire {
+		since = now - s.expire + 1
+	}
+	s.drop(sh, hash, sw, now, since)
+}
+
+// clear drops all peers of a swarm.
+func (s *Server) clear(sh *shard, hash [20]byte, sw *swarm) { s.drop(sh, hash, sw, 0, ^uint32(0)) }
+
+func (s *Server) drop(sh *shard, hash [20]byte, sw *swarm, now, since uint32) {
+	gone := int64(0)
+	sw.four.sweep(s.seed, now, since, func(a *[4]byte) class {
+		gone++
+		s.census.drop(key4(a))
+		return class4(a)
+	})
+	if sw.six != nil {
+		sw.six.sweep(s.seed, now, since, func(a *[16]byte) class {
+			gone++
+			s.census.drop(key6(a))
+			return class6(a)
+		})
+	}
+	if sw.self != nil && sw.self.heard&^doneBit < since {
+		sw.self = nil
+		gone++
+	}
+	s.peers.Add(-gone)
+	s.forgetEmpty(sh, hash, sw)
+}
+
+func (s *Server) forgetEmpty(sh *shard, hash [20]byte, sw *swarm) {
+	if sw.empty() {
+		delete(sh.swarms, hash)
+		s.torrents.Add(-1)
+	}
 }

@@ -1,13 +1,8 @@
 package server
 
 import (
-	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"net"
 	"net/netip"
 	"time"
 )
@@ -19,128 +14,112 @@ const (
 	actionScrape   = 2
 	actionError    = 3
 
-	maxUDPPeers4  = 200 // keeps an answer below 1,472 bytes
-	maxUDPPeers6  = 70
-	maxReadErrors = 100         // in a row
-	idPeriod      = time.Minute // a connection id is good for two to three of these
+	optionEnd     = 0 // of BEP 41
+	optionNOP     = 1
+	optionURLData = 2
+
+	announceLen  = 98
+	maxPacket    = 1472 // bytes of an answer
+	maxUDPPeers4 = 200  // keeps an answer below that
+	maxUDPPeers6 = 70
+
+	idPeriod = time.Minute // a connection id is good for two to three of these
 )
 
-// ServeUDP answers the packets of BEP 15 on a UDP socket until ctx ends. It
-// closes the socket.
-func (s *Server) ServeUDP(ctx context.Context, conn net.PacketConn) error {
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	defer conn.Close()
-	buf := make([]byte, 2048)
-	for bad := 0; ; {
-		n, from, err := conn.ReadFrom(buf)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if bad++; err != nil && (errors.Is(err, net.ErrClosed) || bad > maxReadErrors) {
-			return fmt.Errorf("serving the tracker: %w", err)
-		}
-		if err != nil {
-			continue // Windows reports that an earlier answer of ours was not wanted
-		}
-		bad = 0
-		udp, ok := from.(*net.UDPAddr)
-		if !ok {
-			continue
-		}
-		source := udp.AddrPort()
-		source = netip.AddrPortFrom(source.Addr().Unmap().WithZone(""), source.Port())
-		if out := s.packet(buf[:n], source, time.Now()); out != nil {
-			conn.WriteTo(out, from)
-		}
-	}
-}
-
-// packet answers one packet; nil means that none is due. A source is sent no
-// more than it sent itself before it has shown, by a connection id, that it
-// is where it claims to be.
-func (s *Server) packet(p []byte, from netip.AddrPort, now time.Time) []byte {
+// packet appends the answer to one packet, which comes from a port of from;
+// none is due where nothing is appended. A source that has not shown by a
+// connection id that it is where it claims to be is sent 16 bytes for 16, and
+// nothing otherwise.
+func (s *Server) packet(b, p []byte, from source, port uint16, out *answer, at time.Time) []byte {
 	if len(p) < 16 {
-		return nil
+		s.refuse(becauseMalformed)
+		return b
 	}
 	id, action, transaction := binary.BigEndian.Uint64(p), binary.BigEndian.Uint32(p[8:]), binary.BigEndian.Uint32(p[12:])
+	period := uint64(at.Unix() / int64(idPeriod/time.Second))
 	if action == actionConnect {
 		if id != udpMagic {
-			return nil
+			s.refuse(becauseMalformed)
+			return b
 		}
-		return binary.BigEndian.AppendUint64(header(actionConnect, transaction), s.connectionID(from, now, 0))
+		return binary.BigEndian.AppendUint64(header(b, actionConnect, transaction), s.connectionID(from, port, period))
 	}
-	if !s.knows(from, id, now) {
-		return nil
+	if !s.knows(from, port, id, period) {
+		s.refuse(becauseConnection)
+		return b
 	}
 	switch action {
 	case actionAnnounce:
-		a, err := parsePacket(p, from)
-		if err == nil {
-			a.want, a.via = s.roomFor(a), overUDP
-			a.token = s.knowsToken(urlData(p[98:]))
-			var out answer
-			if out, err = s.announce(a, false); err == nil {
-				return s.packAnswer(transaction, out)
-			}
+		var a announce
+		err := parsePacket(p, &a)
+		if err != nil {
+			s.refuse(becauseMalformed)
+			return append(header(b, actionError, transaction), err.Error()...)
 		}
-		return append(header(actionError, transaction), err.Error()...)
+		a.source, a.via = from, overUDP
+		a.want = s.roomFor(&a)
+		if s.cfg.Token != "" && len(p) > announceLen {
+			a.token = s.knowsToken(urlData(p[announceLen:]))
+		}
+		if err := s.announce(&a, out, at); err != nil {
+			return append(header(b, actionError, transaction), err.Error()...)
+		}
+		return s.packAnswer(header(b, actionAnnounce, transaction), &a, out, at)
 	case actionScrape:
-		return s.packScrape(transaction, p[16:])
+		if !s.mayScrape(from, at) {
+			return append(header(b, actionError, transaction), errRate.Error()...)
+		}
+		now, _ := s.clock(at)
+		return s.appendScrapeUDP(header(b, actionScrape, transaction), p[16:], now)
 	}
-	return append(header(actionError, transaction), "unknown action"...)
+	s.refuse(becauseMalformed)
+	return append(header(b, actionError, transaction), "unknown action"...)
 }
 
-func header(action, transaction uint32) []byte {
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, 64), action)
-	return binary.BigEndian.AppendUint32(b, transaction)
+func header(b []byte, action, transaction uint32) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(b, action), transaction)
 }
 
 // connectionID is computed, not stored, so that strangers cannot fill memory.
-func (s *Server) connectionID(from netip.AddrPort, now time.Time, ago int64) uint64 {
-	mac := hmac.New(sha256.New, s.secret[:])
-	b, _ := from.MarshalBinary() // never fails
-	b = binary.BigEndian.AppendUint64(b, uint64(now.Unix()/int64(idPeriod/time.Second)-ago))
-	mac.Write(b)
-	return binary.BigEndian.Uint64(mac.Sum(nil))
+// Its first byte tells the period in which it was given out.
+func (s *Server) connectionID(from source, port uint16, period uint64) uint64 {
+	var msg [32]byte
+	addr := from.packed()
+	copy(msg[:], addr[:])
+	binary.BigEndian.PutUint16(msg[16:], port)
+	binary.BigEndian.PutUint64(msg[24:], period)
+	return s.ids.sum(msg[:])>>8 | period<<56
 }
 
-func (s *Server) knows(from netip.AddrPort, id uint64, now time.Time) bool {
-	for ago := range int64(3) {
-		if s.connectionID(from, now, ago) == id {
-			return true
-		}
-	}
-	return false
+func (s *Server) knows(from source, port uint16, id, period uint64) bool {
+	ago := uint64(byte(period) - byte(id>>56))
+	return ago < 3 && s.connectionID(from, port, period-ago) == id
 }
 
-func parsePacket(p []byte, from netip.AddrPort) (announce, error) {
-	if len(p) < 98 {
-		return announce{}, errors.New("an announce has 98 bytes")
+var (
+	errShort  = errors.New("an announce has 98 bytes")
+	udpEvents = [4]event{eventNone, eventCompleted, eventStarted, eventStopped}
+)
+
+// parsePacket reads an announce (BEP 15). The address in it is ignored, so
+// that nobody can enter somebody else.
+func parsePacket(p []byte, a *announce) error {
+	if len(p) < announceLen {
+		return errShort
 	}
-	a := announce{
-		hash:   [20]byte(p[16:36]),
-		peerID: [20]byte(p[36:56]),
-		left:   binary.BigEndian.Uint64(p[64:]),
-		want:   int(int32(binary.BigEndian.Uint32(p[92:]))),
+	a.hash = [20]byte(p[16:36])
+	a.peerID = [20]byte(p[36:56])
+	a.seed = binary.BigEndian.Uint64(p[64:]) == 0
+	a.want = int(int32(binary.BigEndian.Uint32(p[92:])))
+	if a.port = binary.BigEndian.Uint16(p[96:]); a.port == 0 {
+		return errPort
 	}
-	port := binary.BigEndian.Uint16(p[96:])
-	if port == 0 {
-		return a, errors.New("port must be 1 to 65535")
+	e := binary.BigEndian.Uint32(p[80:])
+	if e >= uint32(len(udpEvents)) {
+		return errEvent
 	}
-	a.addr = netip.AddrPortFrom(from.Addr(), port)
-	switch binary.BigEndian.Uint32(p[80:]) {
-	case 0:
-	case 1:
-		a.event = eventCompleted
-	case 2:
-		a.event = eventStarted
-	case 3:
-		a.event = eventStopped
-	default:
-		return a, errors.New("unknown event")
-	}
-	return a, nil
+	a.event = udpEvents[e]
+	return nil
 }
 
 // urlData is the path and query of the announce URL, as the options behind an
@@ -156,7 +135,7 @@ func urlData(options []byte) string {
 		if kind == optionEnd || len(options) == 0 || len(options) <= int(options[0]) {
 			break
 		}
-		data := options[1 : 1+options[0]]
+		data := options[1 : 1+int(options[0])]
 		options = options[1+len(data):]
 		if kind == optionURLData {
 			path = append(path, data...)
@@ -165,44 +144,34 @@ func urlData(options []byte) string {
 	return string(path)
 }
 
-const (
-	optionEnd     = 0
-	optionNOP     = 1
-	optionURLData = 2
-)
-
 // roomFor is the number of addresses wanted that an answer has room for.
-func (s *Server) roomFor(a announce) int {
+func (s *Server) roomFor(a *announce) int {
 	if a.want < 0 {
 		a.want = s.cfg.NumWant
 	}
-	if a.addr.Addr().Is6() {
+	if a.addr.Is6() {
 		return min(a.want, maxUDPPeers6)
 	}
 	return min(a.want, maxUDPPeers4)
 }
 
-func (s *Server) packAnswer(transaction uint32, out answer) []byte {
-	b := header(actionAnnounce, transaction)
+func (s *Server) packAnswer(b []byte, a *announce, out *answer, at time.Time) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(s.cfg.Interval/time.Second))
 	b = binary.BigEndian.AppendUint32(b, uint32(out.leechers))
 	b = binary.BigEndian.AppendUint32(b, uint32(out.seeds))
-	for _, p := range out.peers {
-		b = appendPeer(b, p)
+	if out.self {
+		if self := s.selfAddr(a.source, false, at); self.IsValid() && self.Addr().Is4() == a.addr.Is4() {
+			b = appendPeer(b, self)
+		}
 	}
-	return b
+	if a.addr.Is4() {
+		return appendFour(b, out.four)
+	}
+	return appendSix(b, out.six)
 }
 
-func (s *Server) packScrape(transaction uint32, hashes []byte) []byte {
-	b := header(actionScrape, transaction)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for n := 0; len(hashes) >= 20 && n < maxScrape; n++ {
-		seeds, leechers, downloads := s.store.current([20]byte(hashes[:20]), time.Now()).counts()
-		b = binary.BigEndian.AppendUint32(b, uint32(seeds))
-		b = binary.BigEndian.AppendUint32(b, uint32(downloads))
-		b = binary.BigEndian.AppendUint32(b, uint32(leechers))
-		hashes = hashes[20:]
-	}
-	return b
+// sourceOf is the source of what comes from an address, which may be an IPv4
+// address in the form of IPv6, and have a zone.
+func sourceOf(a netip.Addr, zone uint32, local netip.Addr) source {
+	return source{addr: a.Unmap().WithZone(""), zone: zone, local: local.Unmap().WithZone("")}
 }
