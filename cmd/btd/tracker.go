@@ -13,8 +13,12 @@ import (
 
 // newTracker is the daemon's own tracker, which serves nothing yet.
 func newTracker(s *settings, ses *session.Session, log *slog.Logger) (*server.Host, error) {
+	cfg := server.Config{TorrentFile: ses.TorrentFile}
+	if at := ses.Addr(); at.Addr().IsUnspecified() { // else it is reached by that address alone
+		cfg.Port = at.Port()
+	}
 	return server.NewHost(server.HostConfig{
-		Tracker: server.Config{TorrentFile: ses.TorrentFile},
+		Tracker: cfg,
 		Listen:  s.TrackerListen, Enabled: s.TrackerEnabled, Open: s.TrackerOpen,
 		Keeper: ses.Notes("tracker"), Log: log,
 	})

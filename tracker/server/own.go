@@ -55,15 +55,19 @@ func (o *ownAddrs) has(a netip.Addr, at time.Time) bool {
 	return a.IsLoopback() || slices.ContainsFunc(o.now(at), func(own ownAddr) bool { return own.addr == a })
 }
 
-// beside is an address of the interface with that index that has no zone, of
-// IPv4 only if that is wanted.
-func (o *ownAddrs) beside(zone uint32, want4 bool, at time.Time) netip.Addr {
+// beside is an address without a zone of the interface with that index: of
+// IPv6 if it has one, else of IPv4 if that is wanted.
+func (o *ownAddrs) beside(zone uint32, want4 bool, at time.Time) (found netip.Addr) {
 	for _, own := range o.now(at) {
-		if own.zone == zone && own.addr.IsGlobalUnicast() && (own.addr.Is6() || want4) {
+		switch {
+		case own.zone != zone || !own.addr.IsGlobalUnicast():
+		case own.addr.Is6():
 			return own.addr
+		case want4 && !found.IsValid():
+			found = own.addr
 		}
 	}
-	return netip.Addr{}
+	return found
 }
 
 // listOwn asks the system.

@@ -1,0 +1,140 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const host = "127.0.0.1" // where the trackers listen
+
+// tracker is a process under measurement.
+type tracker struct {
+	cmd     *exec.Cmd
+	exit    chan struct{} // closed when it has ended
+	port    int
+	version string
+}
+
+// start starts a tracker and waits until it listens.
+func start(o *options, name, dir string) (*tracker, error) {
+	ln, err := net.Listen("tcp4", host+":0")
+	if err != nil {
+		return nil, err
+	}
+	t := &tracker{port: ln.Addr().(*net.TCPAddr).Port, exit: make(chan struct{})}
+	ln.Close()
+	at := net.JoinHostPort(host, strconv.Itoa(t.port))
+	switch name {
+	case "btd":
+		none := filepath.Join(dir, "none.toml")
+		if err := os.WriteFile(none, nil, 0o644); err != nil {
+			return nil, err
+		}
+		t.cmd = exec.Command(o.btd, "--config", none, "--state", filepath.Join(dir, "state"), "--dir", dir, "--listen", host+":0",
+			"--api-socket", filepath.Join(dir, "s"), "--log-level", "warn", "--dht=false",
+			"--tracker-enabled", "--tracker-open", "--tracker-listen", at)
+		out, _ := exec.Command(o.btd, "version").Output()
+		t.version = strings.TrimSpace(string(out))
+	case "opentracker":
+		// Debian's serves what is on a list; it gives up root, and has to read its directory then.
+		var list bytes.Buffer
+		for i := range o.load.torrents {
+			h := hashOf(i)
+			fmt.Fprintln(&list, strings.ToUpper(hex.EncodeToString(h[:])))
+		}
+		file := filepath.Join(dir, "list")
+		if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(file, list.Bytes(), 0o644)); err != nil {
+			return nil, err
+		}
+		port := strconv.Itoa(t.port)
+		t.cmd = exec.Command(o.opentracker, "-i", host, "-p", port, "-P", port, "-w", "list", "-d", dir)
+		t.cmd.Dir = dir // which it sees as the root, or not, as it may
+		out, _ := exec.Command("dpkg-query", "-W", "-f", "${Version}", "opentracker").Output()
+		t.version = string(out)
+	default:
+		return nil, fmt.Errorf("there is no tracker %q", name)
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	t.cmd.Stdout, t.cmd.Stderr = log, log
+	t.cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
+	if err := t.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { _ = t.cmd.Wait(); close(t.exit) }()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.DialTimeout("tcp4", at, time.Second)
+		if err == nil {
+			conn.Close()
+			return t, nil
+		}
+		select {
+		case <-t.exit:
+			text, _ := os.ReadFile(log.Name())
+			return nil, fmt.Errorf("%s has ended: %s", name, text)
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.stop()
+			return nil, fmt.Errorf("%s does not listen: %w", name, err)
+		}
+	}
+}
+
+func (t *tracker) stop() {
+	_ = t.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-t.exit:
+	case <-time.After(10 * time.Second):
+		_ = t.cmd.Process.Kill()
+		<-t.exit
+	}
+}
+
+// rss is the resident memory in MiB, and peak the most that it was.
+func (t *tracker) rss() (float64, error)  { return t.memory("VmRSS:") }
+func (t *tracker) peak() (float64, error) { return t.memory("VmHWM:") }
+
+func (t *tracker) memory(line string) (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := bytes.Cut(b, []byte(line))
+	fields := bytes.Fields(rest)
+	if len(fields) == 0 {
+		return 0, fmt.Errorf("no %s in its status", line)
+	}
+	kib, err := strconv.ParseFloat(string(fields[0]), 64)
+	return kib / 1024, err
+}
+
+// cpu is the CPU time that it used, in seconds.
+func (t *tracker) cpu() (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", t.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	sum := 0.0
+	for _, field := range f[11:13] {
+		n, _ := strconv.ParseFloat(string(field), 64)
+		sum += n / 100 // ticks a second on every Linux that Go runs on
+	}
+	return sum, nil
+}
