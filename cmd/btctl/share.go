@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +19,7 @@ import (
 
 type shareFlags struct {
 	contentFlags
-	url bool
+	url, secret bool
 }
 
 func (a *app) shareCmd() *cobra.Command {
@@ -48,6 +49,7 @@ read) is an error that names it; see btctl create.`,
 	}
 	var f shareFlags
 	flags := cmd.Flags()
+	flags.BoolVar(&f.secret, "secret", false, "make a secret: only those who have the line can join")
 	flags.BoolVar(&f.url, "url", false, "print the address of the .torrent file instead of a magnet link")
 	f.register(flags)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.share(cmd.Context(), args[0], f) }
@@ -64,6 +66,9 @@ type shared struct {
 }
 
 func (a *app) share(ctx context.Context, name string, f shareFlags) error {
+	if f.secret && f.url {
+		return usagef("--secret and --url exclude each other: the .torrent file of a closed swarm is for its members only")
+	}
 	o, err := f.options()
 	if err != nil {
 		return err
@@ -92,7 +97,7 @@ func (a *app) share(ctx context.Context, name string, f shareFlags) error {
 		return err
 	}
 	req := client.AddRequest{Torrent: b, Dir: filepath.Dir(at), Scope: client.ScopeLAN, Seen: fingerprint(m, filepath.Dir(at), began)}
-	added, err := c.Add(ctx, req)
+	added, err := addShared(ctx, c, m.Hash.String(), req, f.secret)
 	if err != nil {
 		return err
 	}
@@ -104,6 +109,34 @@ func (a *app) share(ctx context.Context, name string, f shareFlags) error {
 		return err
 	}
 	return a.reportShared(shared{ID: added.Torrent.ID, Name: m.Name, Size: m.Total, Existed: added.Existed, ShareResponse: s}, f)
+}
+
+// addShared adds what is to be shared, unless it is there: then it keeps its
+// secret, or has none.
+func addShared(ctx context.Context, c *client.Client, id string, req client.AddRequest, secret bool) (client.AddResponse, error) {
+	t, err := c.Torrent(ctx, id)
+	var answer *client.Error
+	switch {
+	case err == nil && secret && !t.Options.Secret:
+		return client.AddResponse{}, fmt.Errorf("btd shares %s already, without a secret: %s", t.Name, removeFirst(t))
+	case err == nil && t.Metadata == nil:
+		return client.AddResponse{Torrent: t, Existed: true}, nil
+	case err != nil && !(errors.As(err, &answer) && answer.Code == client.CodeNotFound):
+		return client.AddResponse{}, err
+	}
+	if secret {
+		key, err := metainfo.NewSecret(rand.Reader)
+		if err != nil {
+			return client.AddResponse{}, err
+		}
+		req.Secret = key.String()
+	}
+	return c.Add(ctx, req)
+}
+
+// removeFirst says how to share something in another way.
+func removeFirst(t client.Torrent) string {
+	return "remove it first (btctl rm " + t.ID[:8] + "; the files stay), and share again"
 }
 
 // sharedPath is where the files are, without a symbolic link in it: the
@@ -154,13 +187,12 @@ func fingerprint(m *metainfo.Metainfo, dir string, began time.Time) string {
 // cannot share what was added.
 func (a *app) ready(ctx context.Context, c *client.Client, added client.AddResponse, req client.AddRequest) error {
 	t := added.Torrent
-	remove := "remove it first (btctl rm " + t.ID[:8] + "; the files stay), and share again"
 	switch {
 	case !added.Existed:
 	case t.Options.Scope != client.ScopeLAN:
-		return fmt.Errorf("btd has %s already, and offers it to the internet: %s", t.Name, remove)
+		return fmt.Errorf("btd has %s already, and offers it to the internet: %s", t.Name, removeFirst(t))
 	case t.Dir != req.Dir && !isComplete(t):
-		return fmt.Errorf("btd has %s already, in %s, and not all of it there: %s", t.Name, t.Dir, remove)
+		return fmt.Errorf("btd has %s already, in %s, and not all of it there: %s", t.Name, t.Dir, removeFirst(t))
 	case t.State == client.StateStopped:
 		if err := c.Start(ctx, t.ID); err != nil {
 			return err

@@ -388,3 +388,60 @@ func alone(t *testing.T) *daemon {
 	d.answers["GET /v1/torrents"] = client.TorrentList{Torrents: list}
 	return d
 }
+
+func TestShareSecret(t *testing.T) {
+	tree(t, "x/a")
+	b, err := create.Path(t.Context(), "x", create.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := metainfo.Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := m.Hash.String()
+	d := sharing(t, nil)
+	for range 2 {
+		if r := d.run("share", "x", "--secret"); r.code != 0 {
+			t.Fatalf("%v", r)
+		}
+	}
+	secrets := map[string]bool{}
+	for line := range strings.Lines(d.asked()) {
+		if _, body, ok := strings.Cut(line, "POST /v1/torrents "); ok {
+			var req client.AddRequest
+			if err := json.Unmarshal([]byte(body), &req); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := metainfo.ParseSecret(req.Secret); err != nil {
+				t.Error(err)
+			}
+			secrets[req.Secret] = true
+		}
+	}
+	if len(secrets) != 2 {
+		t.Errorf("two swarms have %d secrets", len(secrets))
+	}
+	if r := d.run("share", "x", "--secret", "--url"); r.code != 2 {
+		t.Errorf("%v", r)
+	}
+
+	// One that is there keeps what it has.
+	there := client.Torrent{ID: id, Name: "x", State: client.StateSeeding, Wanted: 3, HaveWanted: 3, Options: client.Options{Scope: client.ScopeLAN}}
+	for _, has := range []bool{false, true} {
+		d := sharing(t, nil)
+		there.Options.Secret = has
+		d.answers["GET /v1/torrents/"+id] = there
+		d.answers["POST /v1/torrents/"+id+"/share"] = client.ShareResponse{Magnet: lanLink}
+		if r := d.run("share", "x"); r.code != 0 || r.out != lanLink+"\n" {
+			t.Errorf("secret %v: %v", has, r)
+		}
+		r := d.run("share", "x", "--secret")
+		if has != (r.code == 0) || !has && !strings.Contains(r.err, "without a secret: remove it first") {
+			t.Errorf("secret %v: %v", has, r)
+		}
+		if strings.Contains(d.asked(), "POST /v1/torrents {") {
+			t.Errorf("secret %v: it was added again", has)
+		}
+	}
+}

@@ -163,3 +163,6 @@ func within(t *testing.T, most float64, share ...string) {
 // TestSwarm has one host share and eight join, with nothing typed but the two
 // commands.
 func TestSwarm(t *testing.T) { within(t, mostTime) }
+
+// TestSecretSwarm is TestSwarm with a secret.
+func TestSecretSwarm(t *testing.T) { within(t, mostSecret, "--secret") }
