@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"btd/api/client"
 	"btd/test/netns"
@@ -113,7 +112,3 @@ func same(want, got string) error {
 		return netns.SameFile(path, filepath.Join(got, rel))
 	})
 }
-
-const mib = 1 << 20
-
-func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
