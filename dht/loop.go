@@ -26,6 +26,7 @@ type loop struct {
 	ipv6    bool
 	conn    Conn
 	own     *net.UDPConn // nil if the socket is shared
+	foreign func(b []byte, from netip.AddrPort) bool
 	state   []byte
 	node    *Node
 	other   *loop // of the other family; nil if there is none
@@ -66,7 +67,7 @@ func (in *inbox) reset() {
 
 func newLoop(s *Server, socket Socket, ipv6 bool) (*loop, error) {
 	l := &loop{
-		server: s, ipv6: ipv6, conn: socket.Conn, state: socket.State,
+		server: s, ipv6: ipv6, conn: socket.Conn, state: socket.State, foreign: socket.Other,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	l.hungry.Store(true)
@@ -222,7 +223,9 @@ func (l *loop) read(ctx context.Context) {
 		switch {
 		case err == nil:
 			failed = 0
-			l.packet(b[:n], from)
+			if l.foreign == nil || n == 0 || b[0] == 'd' || !l.foreign(b[:n], from) {
+				l.packet(b[:n], from)
+			}
 			continue
 		case errors.Is(err, net.ErrClosed):
 			return

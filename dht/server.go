@@ -32,6 +32,11 @@ type Socket struct {
 	// close it at the end.
 	Own   bool
 	State []byte // what State gave in an earlier run
+	// Other, if set, is shown the packets of a socket of the Server's own that
+	// do not begin with 'd', as all of the DHT do, and reports whether it took
+	// one. It is called by the goroutine that reads, must not block and does not
+	// keep b.
+	Other func(b []byte, from netip.AddrPort) bool
 }
 
 // ServerConfig holds a server's settings.

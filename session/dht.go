@@ -122,10 +122,10 @@ func newSeeker(s *Session, udp udpSockets) *seeker {
 	}
 	server := dht.ServerConfig{Bootstrap: cfg.Bootstrap, ReadOnly: cfg.ReadOnly, Version: dhtVersion, Log: s.log}
 	if udp.ipv4 != nil {
-		server.IPv4 = dht.Socket{Conn: udp.ipv4, Own: true, State: d.recall(dhtKey4)}
+		server.IPv4 = dht.Socket{Conn: udp.ipv4, Own: true, State: d.recall(dhtKey4), Other: s.refuseUTP(udp.ipv4)}
 	}
 	if udp.ipv6 != nil {
-		server.IPv6 = dht.Socket{Conn: udp.ipv6, Own: true, State: d.recall(dhtKey6)}
+		server.IPv6 = dht.Socket{Conn: udp.ipv6, Own: true, State: d.recall(dhtKey6), Other: s.refuseUTP(udp.ipv6)}
 	}
 	if udp.ipv4 == nil && udp.ipv6 == nil {
 		return d
@@ -139,6 +139,21 @@ func newSeeker(s *Session, udp udpSockets) *seeker {
 	}
 	d.node = n
 	return d
+}
+
+// refuseUTP tells who tries to connect over uTP (BEP 29) that nobody does here.
+// Without the DHT the system would say so, since nobody would listen at the
+// port. Who hears nothing waits before it tries TCP: libtorrent 3 s,
+// Transmission a minute and more.
+func (s *Session) refuseUTP(conn *net.UDPConn) func(b []byte, from netip.AddrPort) bool {
+	var answer []byte
+	return func(b []byte, from netip.AddrPort) (ok bool) {
+		if answer, ok = peerwire.AppendUTPReset(answer[:0], b); ok {
+			s.count("utp_refused")
+			_, _ = conn.WriteToUDPAddrPort(answer, from)
+		}
+		return ok
+	}
 }
 
 // recall reads what an earlier run knew of the DHT.

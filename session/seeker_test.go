@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -186,6 +187,48 @@ func TestATakenUDPPortIsTold(t *testing.T) {
 	}
 	if _, err := s.DHTGet(t.Context(), [20]byte{1}, nil); err == nil {
 		t.Error("an item was got without a node")
+	}
+}
+
+// TestUTPIsRefused: who tries uTP at the port of the DHT hears at once that there
+// is none, and the DHT is served beside it.
+func TestUTPIsRefused(t *testing.T) {
+	t.Parallel()
+	s := open(t, joins())
+	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), s.port())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(40 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	const (
+		reset = "\x31\x00\xab\xcd" + "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" + "\x00\x00\x12\x34"
+		syn   = "\x41\x00\xab\xcd" + "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x10\x00\x00" + "\x12\x34\x00\x00"
+		ping  = "d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe"
+	)
+	for _, x := range []struct{ send, want string }{{"", ""}, {reset, ""}, {syn[:19], ""}, {syn, reset}, {ping, "d"}, {syn, reset}} {
+		if _, err := conn.Write([]byte(x.send)); err != nil {
+			t.Fatal(err)
+		}
+		var got [1500]byte
+		for x.want != "" {
+			n, err := conn.Read(got[:])
+			if err != nil {
+				t.Fatalf("%q: %v", x.send, err)
+			}
+			if x.want != "d" && n > 0 && got[0] == 'd' {
+				continue // it asks us something
+			}
+			if !strings.HasPrefix(string(got[:n]), x.want) {
+				t.Errorf("%q is answered with %q, want %q", x.send, got[:n], x.want)
+			}
+			break
+		}
+	}
+	if n := s.Stats().Counters["utp_refused"]; n != 2 {
+		t.Errorf("%d refused, want 2", n)
 	}
 }
 
