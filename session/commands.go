@@ -69,6 +69,9 @@ func (s *Session) enlist(e *entry, rec resume.Record, file []byte, stored *resum
 		err = s.keepSecret(&rec)
 	}
 	if err == nil {
+		err = s.keepScope(&rec)
+	}
+	if err == nil {
 		err = s.record(rec, file, stored)
 	}
 	if err != nil {
@@ -152,7 +155,7 @@ func (s *Session) merge(ctx context.Context, e *entry, m *metainfo.Metainfo, o A
 	if e == nil || !e.await() {
 		return Torrent{}, false, fmt.Errorf("%w: it was removed at the same moment: add it again", ErrNotFound)
 	}
-	if err := e.checkSecret(o.Secret); err != nil {
+	if err := errors.Join(e.checkSecret(o.Secret), e.checkScope(o.Scope)); err != nil {
 		return Torrent{}, true, err
 	}
 	if rec, _ := e.record(); !m.Private || rec.Magnet != "" { // a link may lack a private torrent's trackers

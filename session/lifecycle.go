@@ -164,6 +164,7 @@ func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
 	if err := s.db.Put(secretKey(e.hash), nil); err != nil {
 		s.log.Warn("forgetting a secret", "torrent", e.hash.String(), "err", err)
 	}
+	s.dropScope(e)
 	s.reg.remove(e)
 	s.vault.release(e)
 	s.hub.publish(EventRemoved, e.hash, nil, "")

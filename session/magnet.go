@@ -112,7 +112,7 @@ func (s *Session) mergeMagnet(ctx context.Context, e *entry, m *metainfo.Magnet,
 	if e == nil || !e.await() {
 		return Torrent{}, false, fmt.Errorf("%w: it was removed at the same moment: add it again", ErrNotFound)
 	}
-	if err := e.checkSecret(m.Secret); err != nil {
+	if err := errors.Join(e.checkSecret(m.Secret), e.checkScope(max(o.Scope, m.Scope))); err != nil {
 		return Torrent{}, true, err
 	}
 	rec, _ := e.record()

@@ -98,6 +98,45 @@ func TestLANTorrentsAnswerOnlyLocalPeers(t *testing.T) {
 	}
 }
 
+// TestTheScopeOutlivesItsRecord has the record damaged.
+func TestTheScopeOutlivesItsRecord(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
+	for _, scope := range []metainfo.Scope{metainfo.ScopeInternet, metainfo.ScopeLAN} {
+		s := open(t, func(cfg *Config) { cfg.Dir = c.dir })
+		add(t, s, c, AddOptions{Scope: scope})
+		await(t, s, c, "seeding", complete)
+		if err := s.Close(); err != nil { // once more is no harm
+			t.Fatal(err)
+		}
+		spoil(t, s.cfg.StateDir, "torrent", c.meta.Hash)
+		s = reopen(t, s)
+		if v := await(t, s, c, "a check", complete); v.Options.Scope != scope {
+			t.Errorf("a torrent of scope %v came back as one of %v", scope, v.Options.Scope)
+		}
+		_, _, err := s.Add(t.Context(), c.file, AddOptions{Scope: metainfo.ScopeLAN})
+		_, _, err2 := s.AddMagnet(t.Context(), c.link("x.scope=lan"), AddOptions{})
+		if want := scope == metainfo.ScopeInternet; errors.Is(err, ErrInvalid) != want || errors.Is(err2, ErrInvalid) != want {
+			t.Errorf("a torrent of scope %v is added again with scope lan: %v, %v", scope, err, err2)
+		}
+		if _, existed, err := s.Add(t.Context(), c.file, AddOptions{}); !existed || err != nil || s.byWire(c.meta.Hash.Wire()).scope() != scope {
+			t.Errorf("a torrent of scope %v is added again without a scope: %v, %v", scope, existed, err)
+		}
+		if err := s.db.Put(scopeKey(c.meta.Hash), []byte("nonsense")); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.keptScope(c.meta.Hash); got != metainfo.ScopeLAN {
+			t.Errorf("a scope that cannot be read is %v", got)
+		}
+		if err := s.Remove(t.Context(), c.meta.Hash, false); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.keptScope(c.meta.Hash); scope == metainfo.ScopeLAN && got != metainfo.ScopeInternet {
+			t.Error("the scope of a torrent that was removed is kept")
+		}
+	}
+}
+
 // TestTheNarrowerScopeHolds adds links and files with and without a scope.
 func TestTheNarrowerScopeHolds(t *testing.T) {
 	t.Parallel()

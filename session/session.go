@@ -166,7 +166,7 @@ func (s *Session) rebuild(h metainfo.Hash) {
 		var m *metainfo.Metainfo
 		if m, err = metainfo.Parse(raw); err == nil {
 			secret, lost := s.keptSecret(h)
-			rec := s.newRecord(m, AddOptions{Secret: secret, Stopped: lost != nil})
+			rec := s.newRecord(m, AddOptions{Secret: secret, Scope: s.keptScope(h), Stopped: lost != nil})
 			rec.Hash = h
 			e := newEntry(rec)
 			e.suspect = true
