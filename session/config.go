@@ -29,7 +29,8 @@ type Config struct {
 
 	SuperSeeding SuperSeeding // "" means SuperAuto
 
-	Limits     Limits        // of the whole session
+	Limits     Limits        // of the whole session; torrents that stay in the local network are outside of it
+	FreeLocal  bool          // so are peers at private and link-local addresses, of whatever torrent
 	RatioLimit float64       // stop seeding at uploaded/size; 0 means never
 	SeedTime   time.Duration // stop seeding after this long; 0 means never
 

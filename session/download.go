@@ -5,12 +5,14 @@ import (
 	"slices"
 	"time"
 
+	"btd/metainfo"
 	"btd/peerwire"
 	"btd/piece"
 )
 
 const (
 	firstDepth   = 16              // requests to a peer whose rate is not known yet
+	firstDeep    = 64              // likewise in a local network, where a second is long
 	minDepth     = 2               // requests to the slowest peer
 	maxDepth     = 2000            // requests to the fastest
 	defaultReqQ  = 250             // what a peer accepts if it does not say (libtorrent's default)
@@ -129,6 +131,14 @@ func (t *torrent) shareDepth(p *peer) int {
 		share = max(share, min(1, p.down.meter.rate/all))
 	}
 	return max(firstDepth, int(float64(t.peers.room)*share))
+}
+
+// firstDepth is how many requests a peer gets whose rate is not known yet.
+func (t *torrent) firstDepth() int {
+	if t.e.scope() == metainfo.ScopeLAN {
+		return firstDeep
+	}
+	return firstDepth
 }
 
 // tightDepth is the pipeline of a peer while block memory is short: what it

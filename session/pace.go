@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"btd/metainfo"
 	"btd/piece"
 	"btd/session/shaper"
 )
@@ -37,10 +38,12 @@ func (p *pace) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// director shares the bytes of one direction.
+// director shares the bytes of one direction. What goes to neighbours that are
+// outside the session's limits has a scheduler of its own, without one.
 type director struct {
 	mu     sync.Mutex
 	shaper *shaper.Shaper
+	near   *shaper.Shaper
 	wake   chan struct{} // capacity 1
 }
 
@@ -53,6 +56,7 @@ type owner struct {
 
 func (d *director) init(limit int64) {
 	d.shaper = shaper.New(shaper.Config{Limit: limit, Step: piece.BlockSize})
+	d.near = shaper.New(shaper.Config{Step: piece.BlockSize})
 	d.wake = make(chan struct{}, 1)
 }
 
@@ -98,25 +102,28 @@ func (g *granted) apply(t *torrent) {
 // turn delivers what is due and returns when to look again.
 func (d *director) turn(now time.Time) time.Duration {
 	d.mu.Lock()
-	grants, next := d.shaper.Tick(now)
+	wait := time.Hour
 	byTorrent := map[*torrent]*granted{}
-	for _, g := range grants {
-		o := g.Leaf.Tag.(owner)
-		b := byTorrent[o.t]
-		if b == nil {
-			b = &granted{up: o.up}
-			byTorrent[o.t] = b
+	for _, s := range []*shaper.Shaper{d.shaper, d.near} {
+		grants, next := s.Tick(now)
+		for _, g := range grants {
+			o := g.Leaf.Tag.(owner)
+			b := byTorrent[o.t]
+			if b == nil {
+				b = &granted{up: o.up}
+				byTorrent[o.t] = b
+			}
+			b.list = append(b.list, grant{o.p, g.Bytes})
 		}
-		b.list = append(b.list, grant{o.p, g.Bytes})
+		if !next.IsZero() {
+			wait = min(wait, max(next.Sub(now), time.Millisecond))
+		}
 	}
 	d.mu.Unlock()
 	for t, b := range byTorrent {
 		t.in.post(b)
 	}
-	if next.IsZero() {
-		return time.Hour
-	}
-	return max(next.Sub(now), time.Millisecond)
+	return wait
 }
 
 func (d *director) kick() {
@@ -170,26 +177,50 @@ type flows struct {
 }
 
 // flow is one direction of a torrent: its rate, and its part in the session's
-// scheduler.
+// schedulers.
 type flow struct {
 	meter
 	d     *director
 	up    bool
-	share *shaper.Flow
-	leafs map[*peer]*shaper.Leaf
+	lan   bool         // the torrent stays in the local network
+	share *shaper.Flow // within the session's limits
+	near  *shaper.Flow // outside of them
+	leafs map[*peer]leaf
+}
+
+// leaf is a peer's part in one of the schedulers.
+type leaf struct {
+	*shaper.Leaf
+	s *shaper.Shaper
 }
 
 func (f *flows) init(t *torrent, l Limits) {
-	f.up.open(&t.s.pace.up, true, l.Up)
-	f.down.open(&t.s.pace.down, false, l.Down)
+	lan := t.e.scope() == metainfo.ScopeLAN
+	f.up.open(&t.s.pace.up, true, lan, l.Up)
+	f.down.open(&t.s.pace.down, false, lan, l.Down)
 }
 
-func (f *flow) open(d *director, up bool, limit int64) {
-	f.d, f.up = d, up
-	f.leafs = map[*peer]*shaper.Leaf{}
+func (f *flow) open(d *director, up, lan bool, limit int64) {
+	f.d, f.up, f.lan = d, up, lan
+	f.leafs = map[*peer]leaf{}
 	d.mu.Lock()
-	f.share = d.shaper.Torrent(limit)
+	f.share, f.near = d.shaper.Torrent(limit), d.near.Torrent(f.nearLimit(limit))
 	d.mu.Unlock()
+}
+
+// nearLimit is the limit for neighbours that are outside of the session's: a
+// torrent that stays in the local network is held to its own by it, and one of
+// the Internet has freed them of all limits.
+func (f *flow) nearLimit(own int64) int64 {
+	if f.lan {
+		return own
+	}
+	return 0
+}
+
+// free tells whether a peer is outside of the session's limits.
+func (t *torrent) free(p *peer) bool {
+	return metainfo.ScopeLAN.Covers(p.addr.Addr()) && (t.s.cfg.FreeLocal || t.e.scope() == metainfo.ScopeLAN)
 }
 
 func (f *flows) setLimits(t *torrent, l Limits) {
@@ -203,18 +234,23 @@ func (f *flows) setLimits(t *torrent, l Limits) {
 func (f *flow) setLimit(limit int64) {
 	f.d.mu.Lock()
 	f.share.SetLimit(limit, time.Now())
+	f.near.SetLimit(f.nearLimit(limit), time.Now())
 	f.d.mu.Unlock()
 	f.d.kick()
 }
 
 func (f *flows) join(t *torrent, p *peer) {
-	f.up.add(t, p)
-	f.down.add(t, p)
+	free := t.free(p)
+	f.up.add(t, p, free)
+	f.down.add(t, p, free)
 }
 
-func (f *flow) add(t *torrent, p *peer) {
+func (f *flow) add(t *torrent, p *peer, free bool) {
 	f.d.mu.Lock()
-	l := f.share.Peer()
+	l := leaf{f.share.Peer(), f.d.shaper}
+	if free {
+		l = leaf{f.near.Peer(), f.d.near}
+	}
 	l.Tag = owner{t, p, f.up}
 	f.d.mu.Unlock()
 	f.leafs[p] = l
@@ -226,8 +262,8 @@ func (f *flows) leave(p *peer) {
 }
 
 func (f *flow) remove(p *peer) {
-	l := f.leafs[p]
-	if l == nil {
+	l, ok := f.leafs[p]
+	if !ok {
 		return
 	}
 	unused := p.down.grant
@@ -235,7 +271,7 @@ func (f *flow) remove(p *peer) {
 		unused = p.up.grant
 	}
 	f.d.mu.Lock()
-	f.d.shaper.Refund(l, unused)
+	l.s.Refund(l.Leaf, unused)
 	l.Close()
 	f.d.mu.Unlock()
 	delete(f.leafs, p)
@@ -245,15 +281,16 @@ func (f *flows) close() {
 	for _, x := range []*flow{&f.up, &f.down} {
 		x.d.mu.Lock()
 		x.share.Close()
+		x.near.Close()
 		x.d.mu.Unlock()
 	}
 }
 
-// unlimited tells whether nothing holds this direction back.
-func (f *flow) unlimited() bool {
+// unlimited tells whether nothing holds p back in this direction.
+func (f *flow) unlimited(p *peer) bool {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
-	return f.share.Unlimited()
+	return f.leafs[p].Unlimited()
 }
 
 // want asks for n bytes more for p, beyond what it was granted.
@@ -269,18 +306,18 @@ func (f *flow) want(p *peer, n int64) {
 
 // refund gives back a grant that was not used.
 func (f *flow) refund(p *peer, n int64) {
-	l := f.leafs[p]
-	if l == nil || n <= 0 || f.unlimited() {
+	l, ok := f.leafs[p]
+	if !ok || n <= 0 || f.unlimited(p) {
 		return
 	}
 	f.d.mu.Lock()
-	f.d.shaper.Refund(l, n)
+	l.s.Refund(l.Leaf, n)
 	f.d.mu.Unlock()
 }
 
 // allow is how many blocks may be requested from p now, at most n.
 func (f *flow) allow(p *peer, n int) int {
-	if f.unlimited() {
+	if f.unlimited(p) {
 		return n
 	}
 	if most := int(p.down.grant / piece.BlockSize); most < n {
@@ -292,7 +329,7 @@ func (f *flow) allow(p *peer, n int) int {
 
 // room is how many bytes may be sent to p now.
 func (f *flow) room(p *peer) int {
-	if f.unlimited() {
+	if f.unlimited(p) {
 		return math.MaxInt
 	}
 	return int(p.up.grant)

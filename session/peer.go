@@ -74,6 +74,7 @@ type peerUp struct {
 	queue      []piece.Block // what they asked for, oldest first; not always our blocks
 	flying     int           // cost of the runs handed to the writer
 	grant      int64         // bytes the rate limit allows to send
+	passed     int           // runs that were sent before the oldest request
 	allowed    map[piece.Index]bool
 	sated      time.Time // it lost interest because it has all it was shown; zero if not
 	served     time.Time // when they were unchoked

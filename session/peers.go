@@ -149,7 +149,7 @@ func (t *torrent) admit(j *joined) {
 	if j.dialed {
 		p.listen = j.addr
 	}
-	p.down = peerDown{choked: true, slowStart: true, depth: firstDepth, lastBlock: t.now}
+	p.down = peerDown{choked: true, slowStart: true, depth: t.firstDepth(), lastBlock: t.now}
 	p.up = peerUp{choking: true, allowed: map[piece.Index]bool{}}
 	p.wire.conn, p.wire.out = j.conn, newOutbox()
 	p.wire.free = make(chan *batch, 2)

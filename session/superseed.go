@@ -3,6 +3,7 @@ package session
 import (
 	"time"
 
+	"btd/metainfo"
 	"btd/peerwire"
 	"btd/piece"
 	"btd/session/superseed"
@@ -212,6 +213,9 @@ func (t *torrent) superSlots(usual int) int {
 func (t *torrent) uploadLimit() int64 {
 	rec, _ := t.e.record()
 	own, all := rec.LimitUp, t.s.Limits().Up
+	if rec.Scope == metainfo.ScopeLAN {
+		return own
+	}
 	if own == 0 || all > 0 && all < own {
 		return all
 	}

@@ -39,6 +39,7 @@ type torrent struct {
 	peers peers
 	choke choking
 	super super
+	rare  rarity
 	blame blame
 	flow  flows
 	pub   publisher
@@ -151,6 +152,7 @@ func (t *torrent) tick() {
 	}
 	t.tickPeers()
 	t.tickPEX()
+	t.tickRare()
 	t.tickDisk()
 	t.flow.up.tick(t.now)
 	t.flow.down.tick(t.now)

@@ -69,12 +69,13 @@ func (t *torrent) onCancel(p *peer, m *peerwire.Message) {
 func (t *torrent) serve(p *peer) {
 	u := &p.up
 	for len(u.queue) > 0 && u.flying < maxFlying {
-		r, used := t.nextRun(p)
+		at := t.turn(p)
+		r, used := t.nextRun(p, at)
 		if used == 0 {
 			return // the rate limit has nothing to give now
 		}
-		n := copy(u.queue, u.queue[used:])
-		u.queue = u.queue[:n]
+		n := copy(u.queue[at:], u.queue[at+used:])
+		u.queue = u.queue[:at+n]
 		u.flying += r.cost()
 		p.wire.runs = append(p.wire.runs, r)
 		if t.super.policy != nil {
@@ -83,12 +84,12 @@ func (t *torrent) serve(p *peer) {
 	}
 }
 
-// nextRun joins requests from the head of the queue that follow each other.
-func (t *torrent) nextRun(p *peer) (r run, used int) {
-	first := p.up.queue[0]
+// nextRun joins requests from some place of the queue that follow each other.
+func (t *torrent) nextRun(p *peer, at int) (r run, used int) {
+	first := p.up.queue[at]
 	r.piece, r.begin = first.Piece, first.Begin
 	limit := min(t.flow.up.room(p), max(int(first.Length), p.patience(t.now)))
-	for _, a := range p.up.queue {
+	for _, a := range p.up.queue[at:] {
 		if a.Piece != r.piece || a.Begin != r.begin+uint32(r.total) || r.parts == maxRunParts ||
 			r.total+int(a.Length) > maxRun || r.total+int(a.Length) > limit {
 			break

@@ -35,6 +35,7 @@ type settings struct {
 
 	LimitUp   byteRate `toml:"limit-up"`
 	LimitDown byteRate `toml:"limit-down"`
+	LimitLAN  bool     `toml:"limit-lan"`
 	Ratio     float64  `toml:"ratio"`
 	SeedTime  duration `toml:"seed-time"`
 
@@ -63,7 +64,7 @@ func defaults() *settings {
 		State: client.StateDir(), APISocket: client.DefaultSocket(),
 		Listen: ":6881", LogLevel: "info", LogFormat: "text",
 		MaxPeers: 500, MaxPeersPerTorrent: 80, UploadSlots: 4, ActiveDownloads: 8,
-		SuperSeeding: string(session.SuperAuto), PEX: true, LSD: true,
+		SuperSeeding: string(session.SuperAuto), PEX: true, LSD: true, LimitLAN: true,
 		DHT: true, DHTBootstrap: dht.DefaultBootstrap(),
 		TrackerListen: ":6969",
 		Memory:        32 << 20, OpenFiles: 256, SyncEvery: duration(10 * time.Second),
@@ -86,6 +87,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.LogFormat, "log-format", s.LogFormat, "text or json")
 	f.Var(&s.LimitUp, "limit-up", "upload `rate` of all torrents, e.g. 5MiB (a second); 0 is unlimited")
 	f.Var(&s.LimitDown, "limit-down", "download `rate` of all torrents; 0 is unlimited")
+	f.BoolVar(&s.LimitLAN, "limit-lan", s.LimitLAN, "the limits hold for peers in the local network as well; they never do for torrents of scope lan")
 	f.Float64Var(&s.Ratio, "ratio", s.Ratio, "stop seeding at this ratio of uploaded to size; 0 is never")
 	f.Var(&s.SeedTime, "seed-time", "stop seeding after this `time`, e.g. 72h; 0 is never")
 	f.IntVar(&s.MaxPeers, "max-peers", s.MaxPeers, "connections in all")
@@ -217,6 +219,7 @@ func (s *settings) session(log *slog.Logger) session.Config {
 		SuperSeeding:          session.SuperSeeding(s.SuperSeeding),
 		ActiveDownloads:       s.ActiveDownloads, ActiveSeeds: s.ActiveSeeds,
 		Limits:     session.Limits{Up: int64(s.LimitUp), Down: int64(s.LimitDown)},
+		FreeLocal:  !s.LimitLAN,
 		RatioLimit: s.Ratio, SeedTime: time.Duration(s.SeedTime),
 		DHT: session.DHTConfig{
 			On: s.DHT, Bootstrap: s.DHTBootstrap, ReadOnly: s.DHTReadOnly,

@@ -49,6 +49,11 @@ func (c Config) withDefaults() Config {
 // address to dial.
 const Never = time.Duration(math.MaxInt64)
 
+// maxNear is how many addresses of local networks are dialled at a time before
+// all others: whoever names many of them that do not exist must not keep us
+// from those that do.
+const maxNear = 8
+
 // SourceUser is the source of addresses that a person gave. They are tried
 // first, and at once, also if they failed before.
 const SourceUser = "user"
@@ -88,6 +93,7 @@ type entry struct {
 	failures uint8
 	user     bool
 	seed     bool
+	local    bool // in a local network
 	source   string
 	at       [slots]int
 }
@@ -99,6 +105,8 @@ type Book struct {
 	entries  map[netip.AddrPort]*entry
 	hosts    map[netip.Addr]int // entries of each subnet
 	ready    heap               // may be dialled now, best first
+	near     heap               // likewise, those in local networks
+	trying   int                // of those, that are being dialled
 	waiting  heap               // may be dialled later, soonest first
 	evict    heap               // neither connected nor being dialled, worst first
 	external [2]netip.AddrPort  // ours, as others see it: IPv4, IPv6
@@ -119,6 +127,7 @@ func New(cfg Config, rng *rand.Rand) *Book {
 		entries: make(map[netip.AddrPort]*entry),
 		hosts:   make(map[netip.Addr]int),
 		ready:   heap{slot: inQueue, less: better},
+		near:    heap{slot: inQueue, less: better},
 		waiting: heap{slot: inQueue, less: sooner},
 		evict:   heap{slot: inEvict, less: worse},
 		bans:    make(map[netip.Addr]struct{}),
@@ -177,7 +186,7 @@ func (b *Book) Add(addr netip.AddrPort, src string, now time.Time) bool {
 
 func (b *Book) newEntry(addr netip.AddrPort, src string) *entry {
 	b.seq++
-	e := &entry{addr: addr, source: src, user: src == SourceUser, seq: b.seq}
+	e := &entry{addr: addr, source: src, user: src == SourceUser, seq: b.seq, local: metainfo.ScopeLAN.Covers(addr.Addr())}
 	e.prio = b.priority(addr)
 	return e
 }
@@ -193,7 +202,8 @@ func (b *Book) again(e *entry, user bool, now time.Time) {
 		return
 	}
 	b.dequeue(e)
-	e.state, e.retry = idle, time.Time{}
+	b.become(e, idle)
+	e.retry = time.Time{}
 	if user {
 		e.user, e.failures, e.seed = true, 0, false
 	} else {
@@ -229,19 +239,55 @@ func (b *Book) enqueue(e *entry, now time.Time) {
 	case e.retry.After(now):
 		b.waiting.push(e)
 	default:
+		b.mayDial(e)
+	}
+}
+
+// mayDial puts an entry among those that may be dialled now.
+func (b *Book) mayDial(e *entry) {
+	if e.local {
+		b.near.push(e)
+	} else {
 		b.ready.push(e)
 	}
+}
+
+// become changes the state of an entry that is in no heap.
+func (b *Book) become(e *entry, s state) {
+	if e.local && e.state == dialing {
+		b.trying--
+	}
+	if e.local && s == dialing {
+		b.trying++
+	}
+	e.state = s
+}
+
+// best is the address to dial next, nil if there is none.
+func (b *Book) best() *entry {
+	near, far := b.near.first(), b.ready.first()
+	switch {
+	case near == nil:
+		return far
+	case far == nil || near.user == far.user && near.failures == far.failures && b.trying < maxNear:
+		return near
+	case better(near, far):
+		return near
+	}
+	return far
 }
 
 // dequeue takes an entry out of all heaps.
 func (b *Book) dequeue(e *entry) {
 	b.ready.remove(e)
+	b.near.remove(e)
 	b.waiting.remove(e)
 	b.evict.remove(e)
 }
 
 func (b *Book) forget(e *entry) {
 	b.dequeue(e)
+	b.become(e, idle)
 	delete(b.entries, e.addr)
 	net := subnet(e.addr.Addr())
 	if b.hosts[net]--; b.hosts[net] <= 0 {
@@ -260,11 +306,11 @@ func (b *Book) Next(now time.Time, external netip.AddrPort) (addr netip.AddrPort
 	}
 	for e := b.waiting.first(); e != nil && !e.retry.After(now); e = b.waiting.first() {
 		b.waiting.remove(e)
-		b.ready.push(e)
+		b.mayDial(e)
 	}
-	if e := b.ready.first(); e != nil {
+	if e := b.best(); e != nil {
 		b.dequeue(e)
-		e.state = dialing
+		b.become(e, dialing)
 		return e.addr, true, 0
 	}
 	if e := b.waiting.first(); e != nil {
@@ -278,7 +324,7 @@ func (b *Book) Next(now time.Time, external netip.AddrPort) (addr netip.AddrPort
 func (b *Book) Dialling(addr netip.AddrPort) {
 	if e := b.entry(addr); e != nil && e.state != connected {
 		b.dequeue(e)
-		e.state = dialing
+		b.become(e, dialing)
 	}
 }
 
@@ -288,7 +334,8 @@ func (b *Book) Dialling(addr netip.AddrPort) {
 func (b *Book) Connected(addr netip.AddrPort, now time.Time) {
 	if e := b.entry(addr); e != nil {
 		b.dequeue(e)
-		e.state, e.since = connected, now
+		b.become(e, connected)
+		e.since = now
 	}
 }
 
@@ -365,7 +412,7 @@ func (b *Book) ended(e *entry, why Reason, now time.Time, proven bool) {
 		e.retry = now.Add(b.jitter(wait))
 	}
 	e.since = now
-	e.state = idle
+	b.become(e, idle)
 	if int(e.failures) >= b.cfg.MaxFailures {
 		e.state, e.user = dead, false
 	}

@@ -47,11 +47,14 @@ func wait(t *testing.T, b *Book, now time.Time) time.Duration {
 // heaps are heaps.
 func (b *Book) invariants(t *testing.T, now time.Time) {
 	t.Helper()
-	hosts := 0
+	hosts, trying := 0, 0
 	for a, e := range b.entries {
+		if e.local && e.state == dialing {
+			trying++
+		}
 		free := e.state == idle || e.state == dead
 		queued := e.state == idle && !(e.seed && b.seeding)
-		if a != e.addr || b.evict.has(e) != free || (b.ready.has(e) || b.waiting.has(e)) != queued {
+		if a != e.addr || b.evict.has(e) != free || (b.ready.has(e) || b.near.has(e) || b.waiting.has(e)) != queued || e.local && b.ready.has(e) || !e.local && b.near.has(e) {
 			t.Fatalf("%v: state %d, seed %v: in ready %v, waiting %v, evict %v",
 				a, e.state, e.seed, b.ready.has(e), b.waiting.has(e), b.evict.has(e))
 		}
@@ -62,10 +65,13 @@ func (b *Book) invariants(t *testing.T, now time.Time) {
 	for _, n := range b.hosts {
 		hosts += n
 	}
+	if trying != b.trying {
+		t.Fatalf("%d local addresses are being dialled, %d are counted", trying, b.trying)
+	}
 	if len(b.entries) > b.cfg.Max || hosts != len(b.entries) {
 		t.Fatalf("%d entries, %d counted by host, at most %d", len(b.entries), hosts, b.cfg.Max)
 	}
-	for name, h := range map[string]*heap{"ready": &b.ready, "waiting": &b.waiting, "evict": &b.evict} {
+	for name, h := range map[string]*heap{"ready": &b.ready, "near": &b.near, "waiting": &b.waiting, "evict": &b.evict} {
 		for i, e := range h.items {
 			if e.at[h.slot] != i || i > 0 && h.less(e, h.items[(i-1)/2]) || b.entries[e.addr] != e {
 				t.Fatalf("%s: entry %d is wrong", name, i)
@@ -448,6 +454,9 @@ func TestRandomUse(t *testing.T) {
 	notBefore := make(map[netip.AddrPort]time.Time)
 	for range 20_000 {
 		a := addr4(rng.IntN(100))
+		if rng.IntN(2) == 0 {
+			a = lan4(rng.IntN(50))
+		}
 		switch rng.IntN(12) {
 		case 0, 1, 2:
 			src := "tracker"

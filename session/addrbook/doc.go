@@ -1,7 +1,8 @@
 // Package addrbook keeps the known addresses of one torrent's peers and says
 // which one to dial next.
 //
-// Addresses are tried in the order of BEP 40, so that nobody can fill a swarm
+// Addresses in local networks are tried first, a few at a time. Within these and
+// within the others the order is that of BEP 40, so that nobody can fill a swarm
 // by being everywhere first. One that fails waits, longer every time, and is
 // given up after a number of tries until somebody names it again. The book is
 // bounded: when it is full, the worst address makes room.

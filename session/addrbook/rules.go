@@ -47,6 +47,7 @@ func (b *Book) SetExternal(addr netip.AddrPort) {
 		}
 	}
 	b.ready.reset()
+	b.near.reset()
 	b.evict.reset()
 }
 

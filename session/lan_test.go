@@ -1,0 +1,143 @@
+package session
+
+import (
+	"testing"
+
+	"btd/metainfo"
+	"btd/peerwire"
+	"btd/piece"
+)
+
+// TestLocalPeersAreOutsideTheLimits downloads what would take hours within
+// them.
+func TestLocalPeersAreOutsideTheLimits(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"": 4 << 20})
+	for _, tt := range []struct {
+		scope metainfo.Scope
+		free  bool
+	}{{metainfo.ScopeLAN, false}, {metainfo.ScopeInternet, true}} {
+		edit := func(cfg *Config) { cfg.Limits, cfg.FreeLocal = Limits{Up: 1000, Down: 1000}, tt.free }
+		seed := open(t, edit)
+		add(t, seed, c, AddOptions{Dir: c.dir, Scope: tt.scope})
+		await(t, seed, c, "seeding", complete)
+		leech := open(t, edit)
+		add(t, leech, c, AddOptions{Scope: tt.scope, Peers: addrs(seed)})
+		await(t, leech, c, "completion", complete)
+		c.same(t, leech.cfg.Dir)
+	}
+}
+
+// TestWhichLimitsHoldForWhom looks at the schedulers that peers are in.
+func TestWhichLimitsHoldForWhom(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
+	const own, all = 5 << 20, 3 << 20
+	for _, tt := range []struct {
+		scope   metainfo.Scope
+		free    bool
+		limited bool // by the session's or the torrent's own limit
+		upload  int64
+	}{
+		{metainfo.ScopeInternet, false, true, all},
+		{metainfo.ScopeInternet, true, false, all},
+		{metainfo.ScopeLAN, false, true, own},
+		{metainfo.ScopeLAN, true, true, own},
+	} {
+		s := open(t, func(cfg *Config) { cfg.Limits.Up, cfg.FreeLocal = all, tt.free })
+		add(t, s, c, AddOptions{Dir: c.dir, Scope: tt.scope, Limits: Limits{Up: 1 << 20}})
+		await(t, s, c, "seeding", complete)
+		dialRaw(t, s, c, "limited", rawReserved{}).unchoked()
+		if err := s.SetLimits(t.Context(), c.meta.Hash, Limits{Up: own}); err != nil {
+			t.Fatal(err)
+		}
+		ok := s.look(s.byWire(c.meta.Hash.Wire()), func(tor *torrent) {
+			p := tor.peers.all[0]
+			if got := tor.flow.up.unlimited(p); got == tt.limited {
+				t.Errorf("scope %v, free %v: unlimited %v", tt.scope, tt.free, got)
+			}
+			if inNear := tor.flow.up.leafs[p].s == s.pace.up.near; inNear != (tt.free || tt.scope == metainfo.ScopeLAN) {
+				t.Errorf("scope %v, free %v: outside the session's limit %v", tt.scope, tt.free, inNear)
+			}
+			if near := tor.flow.up.near.Limit(); (near == own) != (tt.scope == metainfo.ScopeLAN) || tor.flow.up.share.Limit() != own {
+				t.Errorf("scope %v: limits %d and %d", tt.scope, near, tor.flow.up.share.Limit())
+			}
+			if got := tor.uploadLimit(); got != tt.upload {
+				t.Errorf("scope %v: the upload limit is %d, want %d", tt.scope, got, tt.upload)
+			}
+			if got, want := tor.firstDepth(), map[metainfo.Scope]int{metainfo.ScopeLAN: firstDeep, metainfo.ScopeInternet: firstDepth}[tt.scope]; got != want {
+				t.Errorf("scope %v: first pipeline %d, want %d", tt.scope, got, want)
+			}
+		})
+		if !ok {
+			t.Error("the loop does not run")
+		}
+	}
+}
+
+// TestRarePiecesAreServedFirst has two peers that have all but one piece, and
+// one that asks.
+func TestRarePiecesAreServedFirst(t *testing.T) {
+	t.Parallel()
+	const pieces, rare = 16, 9
+	c := makeContent(t, 64<<10, map[string]int{"": pieces * 64 << 10})
+	for _, scope := range []metainfo.Scope{metainfo.ScopeInternet, metainfo.ScopeLAN} {
+		s := open(t, func(cfg *Config) { cfg.SuperSeeding = SuperOff })
+		add(t, s, c, AddOptions{Dir: c.dir, Scope: scope})
+		await(t, s, c, "seeding", complete)
+		e := s.byWire(c.meta.Hash.Wire())
+		look := func(f func(tor *torrent)) {
+			t.Helper()
+			if !s.look(e, f) {
+				t.Fatal("the loop does not run")
+			}
+		}
+		for _, id := range []string{"has it 1", "has it 2"} {
+			r := dialRaw(t, s, c, id, rawReserved{})
+			var haves []byte
+			for i := range piece.Index(pieces) {
+				if i != rare {
+					haves = peerwire.AppendHave(haves, i)
+				}
+			}
+			r.send(haves)
+		}
+		dialRaw(t, s, c, "asks", rawReserved{})
+		want := 0
+		if scope == metainfo.ScopeLAN {
+			want = 1
+		}
+		until(t, "count of copies", func() bool {
+			counted := false
+			look(func(tor *torrent) {
+				counted = tor.pick.Availability(0) == 2 && len(tor.peers.all) == 3
+				if counted {
+					tor.tickRare()
+				}
+			})
+			return counted
+		})
+		look(func(tor *torrent) {
+			if tor.rare.left != want {
+				t.Errorf("scope %v: %d pieces are rare", scope, tor.rare.left)
+			}
+			p := &peer{}
+			for _, i := range []piece.Index{3, 3, rare, rare, 4} {
+				p.up.queue = append(p.up.queue, rawBlock(i, 0))
+			}
+			if at := tor.turn(p); at != 2*want {
+				t.Errorf("scope %v: request %d is answered first", scope, at)
+			}
+			turns := 0
+			for tor.turn(p) != 0 {
+				if turns++; turns > 1000 {
+					t.Fatal("the oldest request is never answered")
+				}
+			}
+			p.up.queue = p.up.queue[:2]
+			if at := tor.turn(p); at != 0 {
+				t.Errorf("without a rare piece request %d is answered first", at)
+			}
+		})
+	}
+}
