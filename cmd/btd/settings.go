@@ -24,6 +24,7 @@ import (
 
 // settings are the daemon's, as the configuration file names them.
 type settings struct {
+	discovery
 	Config    string `toml:"-"`
 	State     string `toml:"state"`
 	Dir       string `toml:"dir"`
@@ -45,11 +46,6 @@ type settings struct {
 	SuperSeeding       string   `toml:"super-seeding"`
 	ActiveDownloads    int      `toml:"active-downloads"`
 	ActiveSeeds        int      `toml:"active-seeds"`
-	PEX                bool     `toml:"pex"`
-	LSD                bool     `toml:"lsd"`
-	DHT                bool     `toml:"dht"`
-	DHTBootstrap       hosts    `toml:"dht-bootstrap"`
-	DHTReadOnly        bool     `toml:"dht-read-only"`
 	TrackerEnabled     bool     `toml:"tracker-enabled"`
 	TrackerListen      string   `toml:"tracker-listen"`
 	TrackerOpen        bool     `toml:"tracker-open"`
@@ -59,13 +55,31 @@ type settings struct {
 	SyncEvery          duration `toml:"sync-every"`
 }
 
+// discovery is how peers are found beside trackers.
+type discovery struct {
+	PEX          bool  `toml:"pex"`
+	LSD          bool  `toml:"lsd"`
+	DHT          bool  `toml:"dht"`
+	DHTBootstrap hosts `toml:"dht-bootstrap"`
+	DHTReadOnly  bool  `toml:"dht-read-only"`
+}
+
+// session maps the settings onto a session's.
+func (d *discovery) session(cfg *session.Config) {
+	cfg.NoPEX, cfg.LSD.On = !d.PEX, d.LSD
+	cfg.DHT = session.DHTConfig{
+		On: d.DHT, Bootstrap: d.DHTBootstrap, ReadOnly: d.DHTReadOnly,
+		Isolated: len(d.DHTBootstrap) > 0 && !slices.Equal(d.DHTBootstrap, dht.DefaultBootstrap()),
+	}
+}
+
 func defaults() *settings {
 	s := &settings{
 		State: client.StateDir(), APISocket: client.DefaultSocket(),
 		Listen: ":6881", LogLevel: "info", LogFormat: "text",
 		MaxPeers: 500, MaxPeersPerTorrent: 80, UploadSlots: 4, ActiveDownloads: 8,
-		SuperSeeding: string(session.SuperAuto), PEX: true, LSD: true, LimitLAN: true,
-		DHT: true, DHTBootstrap: dht.DefaultBootstrap(),
+		SuperSeeding: string(session.SuperAuto), LimitLAN: true,
+		discovery:     discovery{PEX: true, LSD: true, DHT: true, DHTBootstrap: dht.DefaultBootstrap()},
 		TrackerListen: ":6969",
 		Memory:        32 << 20, OpenFiles: 256, SyncEvery: duration(10 * time.Second),
 	}
@@ -210,9 +224,9 @@ func isAddress(s string) bool {
 	return err == nil && perr == nil
 }
 
-// session maps the settings onto a session's.
+// session maps all settings onto a session's.
 func (s *settings) session(log *slog.Logger) session.Config {
-	return session.Config{
+	cfg := session.Config{
 		StateDir: s.State, Dir: s.Dir, Listen: s.Listen, Version: version,
 		MaxPeers: s.MaxPeers, MaxPeersPerTorrent: s.MaxPeersPerTorrent,
 		UploadSlotsPerTorrent: s.UploadSlots,
@@ -221,15 +235,12 @@ func (s *settings) session(log *slog.Logger) session.Config {
 		Limits:     session.Limits{Up: int64(s.LimitUp), Down: int64(s.LimitDown)},
 		FreeLocal:  !s.LimitLAN,
 		RatioLimit: s.Ratio, SeedTime: time.Duration(s.SeedTime),
-		DHT: session.DHTConfig{
-			On: s.DHT, Bootstrap: s.DHTBootstrap, ReadOnly: s.DHTReadOnly,
-			Isolated: len(s.DHTBootstrap) > 0 && !slices.Equal(s.DHTBootstrap, dht.DefaultBootstrap()),
-		},
-		LSD:   session.LSDConfig{On: s.LSD},
-		NoPEX: !s.PEX, Prealloc: s.Prealloc, SyncEvery: time.Duration(s.SyncEvery),
+		Prealloc: s.Prealloc, SyncEvery: time.Duration(s.SyncEvery),
 		Storage: storage.Config{Memory: int64(s.Memory), MaxOpenFiles: s.OpenFiles, Log: log},
 		Log:     log,
 	}
+	s.discovery.session(&cfg)
+	return cfg
 }
 
 // byteSize is a number of bytes that people write as 32MiB.

@@ -34,7 +34,7 @@ func loaded(t *testing.T, file string, env map[string]string, args ...string) (*
 }
 
 func TestFlagsWinOverEnvironmentOverFile(t *testing.T) {
-	file := "limit-up = \"1MiB\"\nlimit-down = \"2MiB\"\nratio = 3.5\nseed-time = \"2h\"\npreallocate = true\nsync-every = \"2s\"\npex = false\nlsd = false\n"
+	file := "limit-up = \"1MiB\"\nlimit-down = \"2MiB\"\nratio = 3.5\nseed-time = \"2h\"\npreallocate = true\nsync-every = \"2s\"\npex = false\nlsd = false\nlimit-lan = false\n"
 	env := map[string]string{"BTD_LIMIT_UP": "4MiB", "BTD_LIMIT_DOWN": "5MiB/s", "BTD_MAX_PEERS": "77"}
 	s, err := loaded(t, file, env, "--limit-down", "6MiB", "--listen", "127.0.0.1:0")
 	if err != nil {
@@ -48,6 +48,9 @@ func TestFlagsWinOverEnvironmentOverFile(t *testing.T) {
 	}
 	if got := s.session(nil).SyncEvery; got != 2*time.Second {
 		t.Errorf("sync every %v, want the 2 s of the file", got)
+	}
+	if got := s.session(nil); !got.NoPEX || got.LSD.On || !got.FreeLocal || !got.DHT.On || got.DHT.Isolated {
+		t.Errorf("session without PEX %v, LSD %v, local peers free %v, DHT %+v", got.NoPEX, got.LSD.On, got.FreeLocal, got.DHT)
 	}
 	if s.MaxPeers != 77 || s.Listen != "127.0.0.1:0" || s.UploadSlots != 4 {
 		t.Errorf("max peers %d, listen %s, slots %d; want 77, 127.0.0.1:0, 4", s.MaxPeers, s.Listen, s.UploadSlots)
