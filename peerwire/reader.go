@@ -58,8 +58,8 @@ func (c ReaderConfig) withDefaults() ReaderConfig {
 // On Linux one call reads straight into where the bytes belong: the rest of
 // the block that has begun, then, because answers come one after another, as
 // many [13-byte header][16 KiB block] pairs as the peer was seen to fill.
-// What came otherwise is moved to its place. Elsewhere, and
-// on connections that are not TCP sockets, it reads into a buffer that grows
+// What came otherwise is moved to its place. From [Eager] connections it reads
+// in the same way. Elsewhere, and on other connections, it reads into a buffer that grows
 // with the peer's speed.
 type Reader struct {
 	conn net.Conn
@@ -127,7 +127,11 @@ func NewReader(conn net.Conn, cfg ReaderConfig) *Reader {
 		r.segs, r.left = r.one[:], len(cfg.Pending)
 		r.cfg.Pending = nil
 	}
-	r.scatter, r.shrink = newVector(conn, r.idle)
+	if e, ok := conn.(Eager); ok {
+		r.scatter, r.shrink = (&eager{e, r.idle}).read, func() {}
+	} else {
+		r.scatter, r.shrink = newVector(conn, r.idle)
+	}
 	return r
 }
 

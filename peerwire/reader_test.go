@@ -118,10 +118,16 @@ func decodeAll(b []byte) (all []Message, err error) {
 // checkReader reads b to its end and compares with Decode.
 func checkReader(t *testing.T, b []byte, chunk func() int, vectored bool) {
 	t.Helper()
+	checkReaderOf(t, b, chunk, func(s *stream, cfg ReaderConfig) *Reader { return newTestReader(s, cfg, vectored) })
+}
+
+// checkReaderOf is checkReader for a Reader that is made in another way.
+func checkReaderOf(t *testing.T, b []byte, chunk func() int, newReader func(*stream, ReaderConfig) *Reader) {
+	t.Helper()
 	want, wantErr := decodeAll(b)
 	var p pool
 	s := &stream{b: b, chunk: chunk}
-	r := newTestReader(s, p.config(), vectored)
+	r := newReader(s, p.config())
 	for i := 0; ; i++ {
 		ready, calls := r.Buffered(), s.calls
 		var m Message
@@ -722,6 +728,7 @@ func FuzzReader(f *testing.F) {
 		}
 		checkReader(t, b, chunk, true)
 		checkReader(t, b, chunk, false)
+		checkReaderOf(t, b, chunk, newEagerReader(rng))
 	})
 }
 

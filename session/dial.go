@@ -127,7 +127,7 @@ func (s *Session) shake(c *conn, e *entry) (peerwire.Handshake, error) {
 	if err := c.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return peerwire.Handshake{}, err
 	}
-	if err := c.shakeInside(e.secret()); err != nil {
+	if err := s.vault.shakeInside(c, e.secret()); err != nil {
 		return peerwire.Handshake{}, err
 	}
 	stream := c.stream()

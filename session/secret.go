@@ -19,23 +19,23 @@ import (
 
 // vault is what closed swarms need of the session.
 type vault struct {
-	server *secure.Server // answers whether there are secrets or not
-	guard  secure.Guard
-	told   refusals
+	end   *secure.Endpoint // answers whether there are secrets or not
+	guard secure.Guard
+	told  refusals
 }
 
 func newVault() (*vault, error) {
-	server, err := secure.NewServer()
+	end, err := secure.NewEndpoint()
 	if err != nil {
 		return nil, fmt.Errorf("preparing for encrypted connections: %w", err)
 	}
-	return &vault{server: server}, nil
+	return &vault{end: end}, nil
 }
 
 // hold makes e's secret, if it has one, good for incoming connections.
 func (v *vault) hold(e *entry) error {
 	if s := e.secret(); !s.IsZero() {
-		return v.server.Ring.Add(s)
+		return v.end.Ring.Add(s)
 	}
 	return nil
 }
@@ -43,7 +43,7 @@ func (v *vault) hold(e *entry) error {
 // release undoes hold.
 func (v *vault) release(e *entry) {
 	if s := e.secret(); !s.IsZero() {
-		v.server.Ring.Remove(s)
+		v.end.Ring.Remove(s)
 	}
 }
 
@@ -143,7 +143,7 @@ func (s *Session) unseal(c *conn, lead []byte, from netip.Addr) (metainfo.Secret
 		s.count("secret_handshakes_refused")
 		return metainfo.Secret{}, errTooOften
 	}
-	channel, secret, err := s.vault.server.Accept(c.Conn, lead)
+	channel, secret, err := s.vault.end.Accept(c.Conn, lead)
 	if err != nil {
 		return metainfo.Secret{}, fmt.Errorf("%w: %w", errUnsealed, err)
 	}
@@ -161,7 +161,7 @@ func (s *Session) tellRefused(c *conn, err error) {
 		return
 	}
 	s.count("secret_not_proved")
-	swarms := s.vault.server.Ring.Len()
+	swarms := s.vault.end.Ring.Len()
 	from, _ := netip.ParseAddrPort(c.RemoteAddr().String())
 	if swarms == 0 || !s.vault.told.worth(from.Addr(), time.Now()) {
 		return
@@ -196,11 +196,11 @@ func (t *torrent) tellImpostor(addr netip.AddrPort, err error) {
 
 // shakeInside makes a channel of a connection to a peer of a closed swarm; of
 // others it leaves the connection as it is.
-func (c *conn) shakeInside(secret metainfo.Secret) error {
+func (v *vault) shakeInside(c *conn, secret metainfo.Secret) error {
 	if secret.IsZero() {
 		return nil
 	}
-	channel, err := secure.Client(c.Conn, secret)
+	channel, err := v.end.Connect(c.Conn, secret)
 	if err != nil {
 		return err
 	}

@@ -280,7 +280,7 @@ func TestProberLearnsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		conn.SetDeadline(time.Now().Add(30 * time.Second))
-		if _, err := secure.Client(conn, newSecret(t)); !errors.Is(err, secure.ErrProof) || !errors.Is(err, io.EOF) {
+		if _, err := without.vault.end.Connect(conn, newSecret(t)); !errors.Is(err, secure.ErrProof) || !errors.Is(err, io.EOF) {
 			t.Errorf("%s the swarm: %v", name, err)
 		}
 		conn.Close()
@@ -306,7 +306,7 @@ func TestSecretOpensItsOwn(t *testing.T) {
 		}
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(30 * time.Second))
-		channel, err := secure.Client(conn, secret)
+		channel, err := s.vault.end.Connect(conn, secret)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -414,8 +414,8 @@ func TestSecretIsKept(t *testing.T) {
 	if err := s.Remove(t.Context(), c.meta.Hash, false); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.keptSecret(c.meta.Hash); err != nil || !got.IsZero() || s.vault.server.Ring.Len() != 0 {
-		t.Errorf("the secret of a removed torrent is still there: %v, %d", err, s.vault.server.Ring.Len())
+	if got, err := s.keptSecret(c.meta.Hash); err != nil || !got.IsZero() || s.vault.end.Ring.Len() != 0 {
+		t.Errorf("the secret of a removed torrent is still there: %v, %d", err, s.vault.end.Ring.Len())
 	}
 }
 

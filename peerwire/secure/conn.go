@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"sync"
 	"time"
 
 	"btd/metainfo"
@@ -43,13 +44,34 @@ type Conn struct {
 // Read reads as net.Conn says.
 func (c *Conn) Read(b []byte) (int, error) { return c.tls.Read(b) }
 
+// ReadNow is Read of what has arrived: it does not wait. It gives 0 and no
+// error if there is nothing, or if this system cannot tell.
+func (c *Conn) ReadNow(b []byte) (int, error) {
+	c.carrier.eager = true
+	n, err := c.tls.Read(b)
+	c.carrier.eager = false
+	if n > 0 || err == errEmpty {
+		err = nil // others come again
+	}
+	return n, err
+}
+
 // Write writes as net.Conn says, but is for one goroutine at a time.
 func (c *Conn) Write(b []byte) (int, error) {
 	if c.written > maxWritten {
 		return 0, errSpent
 	}
+	if len(b) <= maxRecord {
+		n, err := c.tls.Write(b)
+		c.written += int64(n)
+		return n, err
+	}
+	c.carrier.cork()
 	n, err := c.tls.Write(b)
 	c.written += int64(n)
+	if failed := c.carrier.uncork(); err == nil {
+		err = failed
+	}
 	return n, err
 }
 
@@ -73,42 +95,16 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.carrier.SetReadDead
 // use.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.carrier.SetWriteDeadline(t) }
 
-// carrier is the connection below TLS.
-type carrier struct {
-	net.Conn
-	lead   []byte // was read already
-	room   int    // bytes that may still be read
-	proved bool   // room is of no interest
-}
-
-func (c *carrier) Read(b []byte) (int, error) {
-	if !c.proved {
-		if c.room <= 0 {
-			return 0, errLong
-		}
-		b = b[:min(len(b), c.room)]
-	}
-	n := 0
-	var err error
-	if len(c.lead) > 0 {
-		n = copy(b, c.lead)
-		c.lead = c.lead[n:]
-	} else {
-		n, err = c.Conn.Read(b)
-	}
-	c.room -= n
-	return n, err
-}
-
-// Server is the side that is connected to. Its identity lives as long as it
-// does.
-type Server struct {
-	Ring Ring
+// Endpoint makes channels of connections. The identity that it shows to those
+// who connect lives as long as it does.
+type Endpoint struct {
+	Ring Ring // the secrets that are good for incoming connections
 	tls  *tls.Config
+	bufs sync.Pool // *[]byte, see carrier
 }
 
-// NewServer makes a Server with an identity of its own.
-func NewServer() (*Server, error) {
+// NewEndpoint makes an Endpoint with an identity of its own.
+func NewEndpoint() (*Endpoint, error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making a key: %w", err)
@@ -121,7 +117,7 @@ func NewServer() (*Server, error) {
 	cfg := baseConfig()
 	cfg.Certificates = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}}
 	cfg.SessionTicketsDisabled = true
-	return &Server{tls: cfg}, nil
+	return &Endpoint{tls: cfg}, nil
 }
 
 func baseConfig() *tls.Config {
@@ -136,9 +132,9 @@ func baseConfig() *tls.Config {
 // was read already. It tells which secret the client has proved; ErrProof
 // means that it proved none that is in the Ring. The caller sets a deadline
 // before, and after an error closes raw without another word.
-func (s *Server) Accept(raw net.Conn, lead []byte) (*Conn, metainfo.Secret, error) {
-	below := &carrier{Conn: raw, lead: lead, room: maxHandshake}
-	c := tls.Server(below, s.tls)
+func (e *Endpoint) Accept(raw net.Conn, lead []byte) (*Conn, metainfo.Secret, error) {
+	below := newCarrier(raw, lead, &e.bufs)
+	c := tls.Server(below, e.tls)
 	if err := c.Handshake(); err != nil {
 		return nil, metainfo.Secret{}, fmt.Errorf("TLS handshake: %w", err)
 	}
@@ -150,7 +146,7 @@ func (s *Server) Accept(raw net.Conn, lead []byte) (*Conn, metainfo.Secret, erro
 	if _, err := io.ReadFull(c, proof[:]); err != nil {
 		return nil, metainfo.Secret{}, fmt.Errorf("%w: %w", ErrProof, err)
 	}
-	k, ok := s.Ring.find(proof[:], exporter)
+	k, ok := e.Ring.find(proof[:], exporter)
 	if !ok {
 		return nil, metainfo.Secret{}, ErrProof
 	}
@@ -158,22 +154,22 @@ func (s *Server) Accept(raw net.Conn, lead []byte) (*Conn, metainfo.Secret, erro
 	if _, err := c.Write(answer[:]); err != nil {
 		return nil, metainfo.Secret{}, fmt.Errorf("answering a proof: %w", err)
 	}
-	below.proved = true
+	below.prove()
 	return &Conn{tls: c, carrier: below}, k.secret, nil
 }
 
-// Client makes a channel of a connection that was dialled: ErrProof means that
+// Connect makes a channel of a connection that was dialled: ErrProof means that
 // the other side does not hold the secret, or closed the connection since we
 // do not hold its own. The caller sets a deadline before, and closes raw after
 // an error.
-func Client(raw net.Conn, s metainfo.Secret) (*Conn, error) {
+func (e *Endpoint) Connect(raw net.Conn, s metainfo.Secret) (*Conn, error) {
 	k, err := newKeys(s)
 	if err != nil {
 		return nil, err
 	}
 	cfg := baseConfig()
 	cfg.InsecureSkipVerify = true // the proof takes the place of the certificate
-	below := &carrier{Conn: raw, room: maxHandshake}
+	below := newCarrier(raw, nil, &e.bufs)
 	c := tls.Client(below, cfg)
 	if err := c.Handshake(); err != nil {
 		return nil, fmt.Errorf("TLS handshake: %w", err)
@@ -193,6 +189,6 @@ func Client(raw net.Conn, s metainfo.Secret) (*Conn, error) {
 	if want := prove(&k.server, exporter); !hmac.Equal(want[:], answer[:]) {
 		return nil, ErrProof
 	}
-	below.proved = true
+	below.prove()
 	return &Conn{tls: c, carrier: below}, nil
 }

@@ -11,7 +11,7 @@
 // have: a proof is of no use on another, so that there is nothing to replay
 // and nothing to pass on. The certificate proves nothing and is not looked at.
 //
-// A [Server] answers every ClientHello, whether it holds a secret or not, and
+// An [Endpoint] answers every ClientHello, whether it holds a secret or not, and
 // compares the proof with at least [ringStep] keys. Who has no secret learns
 // that something here speaks TLS, and that is all. Which swarm was meant, if
 // any, cannot be told from what is on the wire, nor from two connections that

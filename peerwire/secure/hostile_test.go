@@ -26,7 +26,7 @@ func TestProberCannotTell(t *testing.T) {
 	a, b := pair(t)
 	rec := &recorder{Conn: a}
 	done := newServer(t, secret).accept(b)
-	if _, err := Client(rec, secret); err != nil {
+	if _, err := connect(rec, secret); err != nil {
 		t.Fatal(err)
 	}
 	<-done
@@ -103,7 +103,7 @@ func TestSlowLoris(t *testing.T) {
 	a, b := pair(t)
 	rec := &recorder{Conn: a}
 	done := newServer(t, secret).accept(b)
-	if _, err := Client(rec, secret); err != nil {
+	if _, err := connect(rec, secret); err != nil {
 		t.Fatal(err)
 	}
 	<-done
@@ -152,7 +152,7 @@ func TestStrangersMayNotSendMuch(t *testing.T) {
 		b.Write(make([]byte, 1020))
 		flood(b)
 	}()
-	if _, err := Client(a, newSecret(t)); err == nil {
+	if _, err := connect(a, newSecret(t)); err == nil {
 		t.Error("the client takes it")
 	}
 	below := &carrier{Conn: a, room: 3, lead: []byte("abcde")}
@@ -273,7 +273,7 @@ func FuzzAccept(f *testing.F) {
 	rec := &recorder{Conn: a}
 	secret := newSecret(f)
 	done := newServer(f, secret).accept(b)
-	if _, err := Client(rec, secret); err != nil {
+	if _, err := connect(rec, secret); err != nil {
 		f.Fatal(err)
 	}
 	<-done

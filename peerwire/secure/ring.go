@@ -13,7 +13,7 @@ import (
 // any.
 const ringStep = 16
 
-// Ring holds the secrets that a Server accepts. The zero value holds none. It
+// Ring holds the secrets that an Endpoint accepts. The zero value holds none. It
 // may be used from any goroutine.
 type Ring struct {
 	mu   sync.Mutex

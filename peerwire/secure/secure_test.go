@@ -27,9 +27,9 @@ func newSecret(t testing.TB) metainfo.Secret {
 	return s
 }
 
-func newServer(t testing.TB, secrets ...metainfo.Secret) *Server {
+func newServer(t testing.TB, secrets ...metainfo.Secret) *Endpoint {
 	t.Helper()
-	s, err := NewServer()
+	s, err := NewEndpoint()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +40,9 @@ func newServer(t testing.TB, secrets ...metainfo.Secret) *Server {
 	}
 	return s
 }
+
+// connect is the client's side.
+func connect(raw net.Conn, s metainfo.Secret) (*Conn, error) { return new(Endpoint).Connect(raw, s) }
 
 // pair is a TCP connection with both its ends.
 func pair(t testing.TB) (client, server net.Conn) {
@@ -69,7 +72,7 @@ type accepted struct {
 }
 
 // accept runs the server's side as a daemon does: it closes after an error.
-func (s *Server) accept(raw net.Conn) <-chan accepted {
+func (s *Endpoint) accept(raw net.Conn) <-chan accepted {
 	done := make(chan accepted, 1)
 	go func() {
 		var lead [1]byte
@@ -93,7 +96,7 @@ func channel(t testing.TB) (client, server *Conn) {
 	secret := newSecret(t)
 	a, b := pair(t)
 	done := newServer(t, newSecret(t), secret, newSecret(t)).accept(b)
-	client, err := Client(a, secret)
+	client, err := connect(a, secret)
 	got := <-done
 	if err != nil || got.err != nil || got.secret != secret {
 		t.Fatalf("client: %v; server: %v, the right secret %v", err, got.err, got.secret == secret)
@@ -128,7 +131,7 @@ func TestStrangersAreRefused(t *testing.T) {
 		}
 		a, b := pair(t)
 		done := newServer(t, secrets...).accept(b)
-		if _, err := Client(a, newSecret(t)); !errors.Is(err, ErrProof) {
+		if _, err := connect(a, newSecret(t)); !errors.Is(err, ErrProof) {
 			t.Errorf("%d secrets: the client hears %v", n, err)
 		}
 		if got := <-done; !errors.Is(got.err, ErrProof) || !got.secret.IsZero() || got.conn != nil {
@@ -138,7 +141,7 @@ func TestStrangersAreRefused(t *testing.T) {
 			a, b := pair(t)
 			srv := newServer(t, secrets...)
 			done := srv.accept(b)
-			if _, err := Client(a, s); err != nil {
+			if _, err := connect(a, s); err != nil {
 				t.Errorf("%d secrets, number %d: %v", n, i, err)
 			}
 			if got := <-done; got.err != nil || got.secret != s {
@@ -182,7 +185,7 @@ func TestImpostorIsRefused(t *testing.T) {
 				}
 				reply(c, proof)
 			}()
-			if c, err := Client(a, secret); !errors.Is(err, ErrProof) || c != nil {
+			if c, err := connect(a, secret); !errors.Is(err, ErrProof) || c != nil {
 				t.Errorf("the client believes it: %v", err)
 			}
 			<-over
@@ -209,7 +212,7 @@ func TestManInTheMiddle(t *testing.T) {
 		middleB.Close()
 		passed <- n
 	}()
-	if _, err := Client(a, secret); !errors.Is(err, ErrProof) {
+	if _, err := connect(a, secret); !errors.Is(err, ErrProof) {
 		t.Errorf("the client hears %v", err)
 	}
 	if got := <-done; !errors.Is(got.err, ErrProof) {
@@ -230,12 +233,12 @@ func TestReplay(t *testing.T) {
 	a, b := pair(t)
 	rec := &recorder{Conn: a}
 	done := srv.accept(b)
-	c, err := Client(rec, secret)
+	c, err := connect(rec, secret)
 	if got := <-done; err != nil || got.err != nil {
 		t.Fatal(err, got.err)
 	}
 	c.Write([]byte("what comes after"))
-	for name, srv := range map[string]*Server{"same": srv, "other member": newServer(t, secret), "stranger": newServer(t)} {
+	for name, srv := range map[string]*Endpoint{"same": srv, "other member": newServer(t, secret), "stranger": newServer(t)} {
 		got, want := probe(t, srv, rec.writes()), probe(t, newServer(t), rec.writes())
 		if got.opened || got != want {
 			t.Errorf("%s: the replayed connection gets %+v, of a server without secrets %+v", name, got, want)
@@ -252,7 +255,7 @@ type answer struct {
 
 // probe says words to a server, those after the first once it has answered,
 // and then nothing more.
-func probe(t *testing.T, srv *Server, words [][]byte) answer {
+func probe(t *testing.T, srv *Endpoint, words [][]byte) answer {
 	t.Helper()
 	a, b := pair(t)
 	done := srv.accept(b)
@@ -307,7 +310,7 @@ func TestWireShowsNothing(t *testing.T) {
 	a, b := pair(t)
 	rec := &recorder{Conn: a}
 	done := newServer(t, secret).accept(b)
-	c, err := Client(rec, secret)
+	c, err := connect(rec, secret)
 	got := <-done
 	if err != nil || got.err != nil {
 		t.Fatal(err, got.err)
@@ -343,7 +346,7 @@ func TestConnectionsAreUnlinkable(t *testing.T) {
 		a, b := pair(t)
 		rec := &recorder{Conn: a}
 		done := newServer(t, s).accept(b)
-		if _, err := Client(rec, s); err != nil {
+		if _, err := connect(rec, s); err != nil {
 			t.Fatal(err)
 		}
 		<-done
