@@ -36,6 +36,9 @@ func (s *Session) AddMagnet(ctx context.Context, link string, o AddOptions) (t T
 	if m.Secret, err = joinSecrets(m.Secret, o.Secret); err != nil {
 		return Torrent{}, false, err
 	}
+	if !m.Secret.IsZero() && m.Key != nil {
+		return Torrent{}, false, fmt.Errorf("%w: the link names a key, whose item would be looked for in public, and the torrent is to have a secret", ErrInvalid)
+	}
 	if m.Only, err = spansOf(o.Only, m.Only); err != nil {
 		return Torrent{}, false, err
 	}

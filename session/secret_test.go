@@ -479,6 +479,9 @@ func TestAddingAgainWithASecret(t *testing.T) {
 	if _, _, err := s.AddMagnet(t.Context(), c.link()+"#"+secret.String(), AddOptions{Secret: other}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("two secrets: %v", err)
 	}
+	if _, _, err := s.AddMagnet(t.Context(), "magnet:?xt=urn:btih:"+strings.Repeat("0a", 20)+"&xs=urn:btpk:"+strings.Repeat("ab", 32), AddOptions{Secret: other}); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "names a key") {
+		t.Errorf("a key and a secret: %v", err)
+	}
 	if got, _ := s.Secret(c.meta.Hash); got != secret {
 		t.Error("the secret was replaced")
 	}

@@ -73,6 +73,9 @@ func isTorrentFile(word string) bool {
 
 // linkOf is the link of a torrent of the daemon.
 func (a *app) linkOf(ctx context.Context, t client.Torrent) (*metainfo.Magnet, error) {
+	if t.Options.Secret {
+		return nil, fmt.Errorf("%s has a secret, without which its link leads nowhere: btctl share prints the link with it", clean(t.Name))
+	}
 	hash, err := metainfo.ParseHash(t.ID)
 	if err != nil {
 		return nil, err

@@ -77,3 +77,13 @@ func TestLinksWithASecret(t *testing.T) {
 		t.Errorf("a refused link is shown with its secret: %v", r)
 	}
 }
+
+func TestNoLinkWithoutItsSecret(t *testing.T) {
+	d := newDaemon(t)
+	list := someTorrents()
+	list[0].Options.Secret = true
+	d.answers["GET /v1/torrents"] = client.TorrentList{Torrents: list}
+	if r := d.run("magnet", idA); r.code == 0 || strings.Contains(r.out, "magnet:") || !strings.Contains(r.err, "btctl share") {
+		t.Errorf("got %v", r)
+	}
+}
