@@ -7,7 +7,24 @@
 #
 #   test/install-clients.sh            clients and tools of the interop suite
 #   test/install-clients.sh --check    install nothing; exit 1 and name what is missing
+#   test/install-clients.sh --npm DIR  put npm's bittorrent-tracker into DIR, and nothing else; exit 1 and say why if it can't be had
 set -euo pipefail
+
+if [ "${1:-}" = --npm ]; then
+  if ! command -v npm >/dev/null; then
+    echo "npm is not installed" >&2
+    exit 1
+  fi
+  mkdir -p "$2"
+  # What the package would run at its installation is of no use here, and nobody has looked at it. Version 11 needs it.
+  if ! timeout 120 npm install --prefix "$2" --cache "$2/cache" --ignore-scripts --no-audit --no-fund --no-update-notifier \
+    --loglevel=error bittorrent-tracker@10.0.12 >/dev/null; then
+    echo "npm can't fetch bittorrent-tracker" >&2
+    exit 1
+  fi
+  rm -rf "${2:?}/cache"
+  exit 0
+fi
 
 # command:package. A name that begins with py: is a module of /usr/bin/python3.
 wanted=(
