@@ -35,6 +35,7 @@ wanted=(
   qbittorrent-nox:qbittorrent-nox
   py:libtorrent:python3-libtorrent
   opentracker:opentracker
+  mktorrent:mktorrent
   ip:iproute2
   gcc:gcc
   /usr/include/stdio.h:libc6-dev

@@ -1,6 +1,6 @@
 // Package interop tests btd against the BitTorrent programs that people run:
-// transmission-daemon, aria2, rtorrent, qbittorrent-nox, libtorrent and
-// opentracker, as Debian packages them (test/install-clients.sh installs
+// transmission-daemon, aria2, rtorrent, qbittorrent-nox, libtorrent,
+// opentracker and mktorrent, as Debian packages them (test/install-clients.sh installs
 // them).
 //
 // The tests have the build tag "interop" and need Linux and root, because
