@@ -238,7 +238,7 @@ func (s *Session) Verify(_ context.Context, h metainfo.Hash) error {
 		if t == nil {
 			return ErrClosed
 		}
-		if !fresh && !t.tell(func(t *torrent) { t.startCheck(allPieces(t.geo.Pieces())) }) {
+		if !fresh && !t.tell(func(t *torrent) { t.release(); t.startCheck(allPieces(t.geo.Pieces())) }) {
 			<-t.done
 			continue
 		}

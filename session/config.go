@@ -47,6 +47,8 @@ type Config struct {
 	Prealloc bool // reserve the space of files before writing to them
 	Storage  storage.Config
 
+	changeEvery time.Duration // between two looks at files that change; tests have less
+
 	AnnounceRate int          // first announces a second where many torrents start together; 0 means 50
 	Log          *slog.Logger // nil means slog.Default()
 }
@@ -80,6 +82,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SyncBytes == 0 {
 		c.SyncBytes = 4 << 30
+	}
+	if c.changeEvery == 0 {
+		c.changeEvery = changeEvery
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -35,7 +35,7 @@ func (t *torrent) learn(addrs []netip.AddrPort, src Source) {
 
 // advanceDials starts connections while there are addresses and places.
 func (t *torrent) advanceDials() {
-	if t.now.Before(t.clock.dialAt) || t.disk.check != nil || t.disk.err != nil {
+	if t.now.Before(t.clock.dialAt) || t.disk.check != nil || t.disk.stuck() {
 		return
 	}
 	for t.peers.count()+t.peers.dialling < t.s.cfg.MaxPeersPerTorrent {

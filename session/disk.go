@@ -14,18 +14,20 @@ import (
 // what is wrong.
 type disk struct {
 	layout
-	files  *storage.Torrent
-	prio   []Priority      // per file
-	pads   bool            // the torrent has pad files
-	check  *check          // under way, or nil
-	redo   bool            // check everything once the present check ends
-	todo   *piece.Bitfield // of a check that an error ended
-	err    error           // why nothing can be written (or read), or nil
-	blind  bool            // err concerns reading as well
-	probe  probe
-	bytes  haveBytes
-	synced bool // the end of the download was handled
-	clean  bool // the resume database says of every file what it is now
+	files *storage.Torrent
+	prio  []Priority      // per file
+	pads  bool            // the torrent has pad files
+	check *check          // under way, or nil
+	redo  bool            // check everything once the present check ends
+	todo  *piece.Bitfield // of a check that an error ended
+	err   error           // why nothing can be written (or read), or nil
+	blind bool            // err concerns reading as well
+	probe probe
+	bytes haveBytes
+
+	changes changes
+	synced  bool // the end of the download was handled
+	clean   bool // the resume database says of every file what it is now
 }
 
 // haveBytes counts content without pad files.
@@ -47,9 +49,13 @@ const (
 	probeMost  = 30 * time.Second
 )
 
-func (d *disk) readable() bool { return d.check == nil && !(d.err != nil && d.blind) }
+func (d *disk) readable() bool {
+	return d.check == nil && !(d.err != nil && d.blind) && !d.changes.found
+}
 
-func (d *disk) busy() bool { return d.check != nil || d.err != nil || d.probe.running }
+func (d *disk) busy() bool {
+	return d.check != nil || d.stuck() || d.probe.running || d.changes.found || d.changes.looking
+}
 
 func (d *disk) isPad(b piece.Block) bool { return d.pads && d.files.Pad(b) }
 
@@ -404,6 +410,7 @@ func (g *checked) apply(t *torrent) {
 		return
 	}
 	t.log.Info("verified", "pieces", g.c.total, "have", t.pick.Have().Count(), "took", t.now.Sub(g.c.began).Round(time.Millisecond))
+	t.judge()
 	t.afterCheck()
 }
 

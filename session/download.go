@@ -56,7 +56,7 @@ func (t *torrent) feedFastest() {
 // feed requests blocks from p until its pipeline is full.
 func (t *torrent) feed(p *peer) {
 	d := &p.down
-	if !d.hungry || !d.interested || t.now.Before(d.pause) || t.disk.err != nil || t.disk.check != nil {
+	if !d.hungry || !d.interested || t.now.Before(d.pause) || t.disk.stuck() || t.disk.check != nil {
 		return
 	}
 	depth := min(d.depth, t.fairDepth(p), t.shareDepth(p))

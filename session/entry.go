@@ -25,6 +25,7 @@ type entry struct {
 
 	arranging sync.Mutex    // held while file priorities change
 	recorded  chan struct{} // closed once the torrent is in the resume database, or never will be
+	hold      hold
 
 	mu      sync.Mutex // guards the fields below; never held while waiting for the loop
 	rec     resume.Record

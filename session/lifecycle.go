@@ -165,6 +165,9 @@ func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
 		s.log.Warn("forgetting a secret", "torrent", e.hash.String(), "err", err)
 	}
 	s.dropScope(e)
+	if err := s.forgetHeld(e); err != nil {
+		s.log.Warn("forgetting held files", "torrent", e.hash.String(), "err", err)
+	}
 	s.reg.remove(e)
 	s.vault.release(e)
 	s.hub.publish(EventRemoved, e.hash, nil, "")

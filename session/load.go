@@ -104,10 +104,20 @@ func (t *torrent) open() (plan recovery, err error) {
 			return plan, err
 		}
 	}
-	if suspect {
-		return recovery{have: claimed, check: allPieces(t.geo.Pieces())}, nil
+	held, err := t.loadHeld(&rec)
+	if err != nil {
+		t.disk.files.Close()
+		return plan, err
 	}
-	return recoverPieces(t.disk.layout, t.disk.prio, claimed, known, stats), nil
+	if suspect {
+		return recovery{have: claimed, check: allPieces(t.geo.Pieces()), released: held}, nil
+	}
+	plan = recoverPieces(t.disk.layout, t.disk.prio, claimed, known, stats)
+	if !rec.Complete && held == nil {
+		plan.changed = nil // what a download has not got yet is fetched
+	}
+	plan.changed, plan.stats = join(t.whileShared(plan.changed, stats), held), stats
+	return plan, nil
 }
 
 // nothingAt tells whether there is surely nothing of a torrent called name in
@@ -122,6 +132,10 @@ type recovery struct {
 	have  *piece.Bitfield // trusted without a look at the data
 	check *piece.Bitfield // to be hashed before anything else
 	clean bool            // the database says of every file what it is
+
+	stats    []storage.FileStat // what the files are
+	changed  []int              // files that somebody wrote to since they were complete
+	released []int              // files that were held, before the user had everything verified
 }
 
 // recoverPieces decides which pieces are trusted and which are hashed.
@@ -141,6 +155,9 @@ func recoverPieces(l layout, prio []Priority, claimed *piece.Bitfield, known []r
 		}
 		k, st := known[i], stats[i]
 		same := k.Known && st.Exists && k.Size == st.Size && k.ModTime == st.ModTime
+		if k.Known && !k.Dirty && st.Exists && !same {
+			r.changed = append(r.changed, i)
+		}
 		r.clean = r.clean && !k.Dirty && (same || !k.Known && !st.Exists)
 		// A skipped file's share of pieces is in the parts file.
 		parts := !st.Exists && !k.Known && prio[i] == Skip
@@ -204,6 +221,12 @@ func (t *torrent) begin(plan recovery) {
 	t.flow.init(t, Limits{Up: rec.LimitUp, Down: rec.LimitDown})
 	t.e.clearProblem()
 	t.disk.clean = plan.clean
+	t.disk.changes.held = plan.released
+	t.release()
+	t.e.hold.looked.Store(true)
+	if t.disk.changes.suspect = plan.changed; plan.clean || len(plan.changed) > 0 {
+		t.disk.files.Seal(plan.stats)
+	}
 	for _, ip := range t.s.bans.list() {
 		t.book.Ban(ip)
 	}
@@ -216,6 +239,7 @@ func (t *torrent) begin(plan recovery) {
 		t.startCheck(plan.check)
 		return
 	}
+	t.judge()
 	t.afterCheck()
 }
 

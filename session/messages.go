@@ -271,7 +271,7 @@ func (t *torrent) updateInterest(p *peer) {
 	if p.listen.IsValid() && p.has.IsSeed() {
 		t.book.SetSeed(p.listen, true, t.now)
 	}
-	want := t.pick.Interesting(p.has) && t.disk.err == nil && t.disk.check == nil
+	want := t.pick.Interesting(p.has) && !t.disk.stuck() && t.disk.check == nil
 	if want == p.down.interested {
 		if want {
 			t.hungry(p)

@@ -80,7 +80,7 @@ func (t *torrent) join(j *joined) {
 	case !t.e.scope().Covers(j.addr.Addr()):
 		refuse(errOutside)
 		return
-	case t.disk.check != nil || t.disk.err != nil && !t.disk.readable():
+	case !t.disk.readable():
 		refuse(errNotReady)
 		return
 	case t.book.Banned(j.addr.Addr()):

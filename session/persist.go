@@ -228,12 +228,17 @@ func (p *persister) write(e *entry, files *storage.Torrent, clean bool) error {
 	}
 	clean = clean && !e.tainted.Load()
 	c := resume.Commit{Hash: e.hash, Changed: u.good, Stats: e.counters()}
+	var seal []storage.FileStat
 	if clean {
-		stats, err := files.Stat()
-		if err != nil {
-			return p.again(e, files, u, err)
+		// What was sealed is what was verified; a look now could find a file
+		// that was changed since.
+		if seal = files.Sealed(); seal == nil {
+			var err error
+			if seal, err = files.Stat(); err != nil {
+				return p.again(e, files, u, err)
+			}
 		}
-		for i, st := range stats {
+		for i, st := range seal {
 			f := resume.Clean{File: i, Size: st.Size, ModTime: st.ModTime}
 			if !st.Exists {
 				f.Size, f.ModTime = -1, 0
@@ -247,6 +252,7 @@ func (p *persister) write(e *entry, files *storage.Torrent, clean bool) error {
 	switch {
 	case clean:
 		files.Unmark()
+		files.Seal(seal)
 	case unsynced != nil:
 		return fmt.Errorf("syncing files: %w", unsynced)
 	}

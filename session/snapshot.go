@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"btd/piece"
-	"btd/storage"
 )
 
 // publisher keeps the torrent's picture fresh: at once when its state
@@ -75,9 +74,7 @@ func (t *torrent) snapshot() *Torrent {
 	if c := t.disk.check; c != nil && c.total > 0 {
 		v.Checked = 1 - float64(c.left.Count())/float64(c.total)
 	}
-	if t.disk.err != nil {
-		v.Error = storage.Describe(t.disk.err)
-	}
+	v.Error = t.disk.problem()
 	if t.ctx.Err() != nil && rec.Stopped {
 		v.State, v.RateUp, v.RateDown, v.Peers, v.Seeds = StateStopped, 0, 0, 0, 0
 	}

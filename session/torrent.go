@@ -154,6 +154,7 @@ func (t *torrent) tick() {
 	t.tickPEX()
 	t.tickRare()
 	t.tickDisk()
+	t.tickChanges()
 	t.flow.up.tick(t.now)
 	t.flow.down.tick(t.now)
 	t.checkSeedLimits()
@@ -194,6 +195,8 @@ func (t *torrent) state() State {
 		return StateError
 	case t.disk.check != nil:
 		return StateChecking
+	case t.disk.stuck():
+		return StateError
 	case t.pick.Missing() > 0:
 		return StateDownloading
 	}

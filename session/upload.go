@@ -141,7 +141,11 @@ func (t *torrent) handleSent(e *sentEvent) {
 	if failed := e.failed.Load(); failed != nil {
 		var re *readError
 		if errors.As(*failed, &re) {
-			t.onUnreadable(re.piece, re.err)
+			if isChanged(re.err) {
+				t.onChanged(re.err)
+			} else {
+				t.onUnreadable(re.piece, re.err)
+			}
 		}
 		t.drop(p, *failed)
 		return

@@ -279,7 +279,7 @@ func (t *Torrent) partsBetter(h *handle, r span, buf []byte) (bool, error) {
 		sum := sha1.New()
 		for off, end := t.geo.Offset(i), t.geo.Offset(i)+t.geo.Length(i); off < end; {
 			p := buf[:min(int64(len(buf)), end-off)]
-			if err := t.readHere(p, off); err != nil && (!short(err) || t.gone(err)) {
+			if err := t.readHere(p, off, nil); err != nil && (!short(err) || t.gone(err)) {
 				return false, err
 			} else if err != nil {
 				clear(p)

@@ -12,7 +12,8 @@ import (
 )
 
 // Read fills dst from byte begin of piece i. It blocks. Pad files read as
-// zeros. It does not look at the hash: the caller knows which pieces it has.
+// zeros. It does not look at the hash: the caller knows which pieces it has. The
+// error wraps ErrChanged if a file is not what Seal said.
 func (t *Torrent) Read(i piece.Index, begin uint32, dst []byte) error {
 	if len(dst) == 0 {
 		return nil
@@ -26,7 +27,13 @@ func (t *Torrent) Read(i piece.Index, begin uint32, dst []byte) error {
 	defer t.gate.leave()
 	err := t.prepared()
 	if err == nil {
-		err = t.readAt(dst, t.geo.Offset(i)+int64(begin))
+		t.layout.RLock()
+		err = t.readHere(dst, t.geo.Offset(i)+int64(begin), t.seal.Load())
+		t.layout.RUnlock()
+	}
+	if errors.Is(err, ErrChanged) {
+		t.forget() // the name may lead to another file by now
+		return err
 	}
 	if err != nil {
 		t.failed(err)
@@ -170,11 +177,12 @@ func (t *Torrent) absent(err error) string {
 func (t *Torrent) readAt(p []byte, off int64) error {
 	t.layout.RLock()
 	defer t.layout.RUnlock()
-	return t.readHere(p, off)
+	return t.readHere(p, off, nil)
 }
 
-// readHere is readAt for a caller that holds layout.
-func (t *Torrent) readHere(p []byte, off int64) error {
+// readHere is readAt for a caller that holds layout. With a seal, the files
+// must be as it says.
+func (t *Torrent) readHere(p []byte, off int64, seal *[]FileStat) error {
 	c := t.cursor(off, int64(len(p)))
 	for {
 		s, err := c.next()
@@ -183,14 +191,14 @@ func (t *Torrent) readHere(p []byte, off int64) error {
 		}
 		if s.file == padFile {
 			clear(p[:s.n])
-		} else if err := t.readSpan(p[:s.n], s); err != nil {
+		} else if err := t.readSpan(p[:s.n], s, seal); err != nil {
 			return err
 		}
 		p = p[s.n:]
 	}
 }
 
-func (t *Torrent) readSpan(p []byte, s span) error {
+func (t *Torrent) readSpan(p []byte, s span, seal *[]FileStat) error {
 	h, err := t.acquire(s.file, false)
 	if err != nil {
 		return err
@@ -204,6 +212,11 @@ func (t *Torrent) readSpan(p []byte, s span) error {
 	}
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
+	}
+	if err == nil || short(err) {
+		if changed := t.intact(seal, s.file, h.f); changed != nil {
+			err = changed
+		}
 	}
 	return wrap(opRead, t.tree.dir, t.path(s.file), err)
 }

@@ -57,3 +57,13 @@ func hasData(f *os.File, off, end int64) bool {
 }
 
 func prefetch(*os.File, int64, int64) {}
+
+// sizeAndTime is the size of an open file, and when it was written to (ns
+// since 1970).
+func sizeAndTime(f *os.File) (size, modTime int64, err error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	return fi.Size(), fi.ModTime().UnixNano(), nil
+}

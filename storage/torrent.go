@@ -66,6 +66,7 @@ type Torrent struct {
 	prepare sync.Mutex
 	ready   atomic.Bool
 	edges   func() []piece.Index
+	seal    atomic.Pointer[[]FileStat] // what the files were when they were right; nil if nobody said
 
 	open map[int]*handle // guarded by Store.handles.mu
 
@@ -271,8 +272,9 @@ func (t *Torrent) failed(err error) {
 }
 
 // mark calls MarkDirty for the files in content [off, off+n) that it does not
-// know yet.
+// know yet. It comes before every write.
 func (t *Torrent) mark(off, n int64) error {
+	t.unseal()
 	if t.o.MarkDirty == nil {
 		return nil
 	}
