@@ -157,7 +157,7 @@ func (s *Session) unseal(c *conn, lead []byte, from netip.Addr) (metainfo.Secret
 func (s *Session) tellRefused(c *conn, err error) {
 	var plain unproved
 	asked, unsealed := errors.As(err, &plain), errors.Is(err, errUnsealed)
-	if !asked && !unsealed {
+	if !asked && !unsealed || errors.Is(err, net.ErrClosed) { // we are stopping
 		return
 	}
 	s.count("secret_not_proved")
@@ -184,12 +184,12 @@ func (s *Session) tellRefused(c *conn, err error) {
 
 // tellImpostor logs that a peer that was dialled does not hold the secret.
 func (t *torrent) tellImpostor(addr netip.AddrPort, err error) {
-	if t.e.secret().IsZero() || !errors.Is(err, secure.ErrProof) {
+	if t.e.secret().IsZero() || !errors.Is(err, secure.ErrProof) || errors.Is(err, net.ErrClosed) { // we are stopping
 		return
 	}
 	t.s.count("secret_not_proved")
 	if t.s.vault.told.worth(addr.Addr(), time.Now()) {
-		t.log.Warn("peer passed over: it did not prove the swarm's secret, so it holds another or none", "peer", addr)
+		t.log.Warn("peer passed over: it did not prove the swarm's secret, so it holds another or none", "peer", addr, "err", err)
 		t.s.hub.publish(EventWarning, t.e.hash, nil, fmt.Sprintf("%s did not prove the swarm's secret: it holds another, or none", addr))
 	}
 }

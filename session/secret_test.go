@@ -363,6 +363,26 @@ func TestTrackersSeeTheMask(t *testing.T) {
 	}
 }
 
+// TestMembersHearOfEachOther has a member that knows another, which knows the
+// seed: peers are told of inside the swarm, and dialled as members.
+func TestMembersHearOfEachOther(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"": 8 << 20})
+	secret := newSecret(t)
+	seed := closedSeed(t, c, secret, func(cfg *Config) { cfg.Limits.Up, cfg.SuperSeeding = 256<<10, SuperOff })
+	between := open(t, nil)
+	add(t, between, c, AddOptions{Peers: addrs(seed), Secret: secret})
+	await(t, between, c, "a connection", func(v Torrent) bool { return v.Peers == 1 })
+	last := open(t, nil)
+	add(t, last, c, AddOptions{Peers: addrs(between), Secret: secret})
+	await(t, last, c, "the seed", func(v Torrent) bool { return v.Seeds == 1 })
+	for name, s := range map[string]*Session{"seed": seed, "last": last} {
+		if n := s.Stats().Counters["secret_not_proved"]; n > 0 {
+			t.Errorf("the %s met %d who are no members", name, n)
+		}
+	}
+}
+
 func TestSecretIsKept(t *testing.T) {
 	t.Parallel()
 	c := makeContent(t, 16<<10, telling)
