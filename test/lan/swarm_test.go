@@ -59,6 +59,9 @@ func newSwarm(ctx context.Context, t *testing.T, size int64, flags []string, sha
 		t.Fatalf("the first host has %+v", list)
 	}
 	s.id = list[0].ID
+	if again, err := s.first.says("msg=verified"); again || err != nil {
+		t.Errorf("the daemon has hashed what btctl had hashed (%v)", err)
+	}
 	return s
 }
 
