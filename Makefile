@@ -4,7 +4,7 @@ TOOL = $(GO) tool
 
 WORLD_NODES ?= 1000000
 
-.PHONY: help build test race lint fuzz bench interop world
+.PHONY: help build test race lint fuzz bench interop lan world
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -25,9 +25,9 @@ race:
 lint:
 	@out=$$($(TOOL) gofumpt -l .); if [ -n "$$out" ]; then echo "not formatted (run: go tool gofumpt -w .):"; echo "$$out"; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags interop ./test/...
+	$(GO) vet -tags interop,lan ./test/...
 	$(TOOL) staticcheck ./...
-	$(TOOL) staticcheck -tags interop ./test/...
+	$(TOOL) staticcheck -tags interop,lan ./test/...
 
 ## fuzz      every fuzz target for FUZZTIME (20s) each
 fuzz:
@@ -41,6 +41,11 @@ bench:
 interop:
 	@test/install-clients.sh
 	$(GO) test -tags interop -count=1 -parallel 4 -timeout 12m ./test/interop
+
+## lan       swarms on a local network with slow links (root; installs what it needs with apt)
+lan:
+	@test/install-clients.sh
+	$(GO) test -tags lan -count=1 -timeout 10m ./test/lan
 
 ## world     searches and routing tables in a simulated DHT of WORLD_NODES (1000000) nodes
 world:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the suites with real clients need (test/interop, test/bench) from Debian's packages.
+# Installs what the suites with real clients need (test/interop, test/lan, test/bench) from Debian's packages.
 #
 # No packaged service is started: while apt works, a policy-rc.d that answers 101 ("forbidden by policy") stands in
 # the way of every start. It is taken away afterwards, and a policy that was there before is put back.
@@ -37,6 +37,8 @@ wanted=(
   opentracker:opentracker
   mktorrent:mktorrent
   ip:iproute2
+  tc:iproute2
+  unshare:util-linux
   gcc:gcc
   /usr/include/stdio.h:libc6-dev
 )

@@ -32,18 +32,22 @@ func (m *machine) downloads() string { return filepath.Join(m.Dir, "Downloads") 
 // start runs `btd` and waits until it answers.
 func start(ctx context.Context, h *netns.Host, flags ...string) (*machine, error) {
 	m := &machine{Host: h}
-	var err error
 	if os.Getenv("LAN_DEBUG") != "" {
 		flags = append(flags, "--log-level", "debug")
 	}
-	m.daemon, err = h.Start("btd", netns.Command{Argv: append([]string{filepath.Join(scratch, "btd")}, flags...), Env: []string{"GORACE=halt_on_error=1"}})
-	if err != nil {
-		return nil, err
+	return m, m.run(ctx, append([]string{filepath.Join(scratch, "btd")}, flags...))
+}
+
+// run starts the daemon by a command line.
+func (m *machine) run(ctx context.Context, argv []string) error {
+	var err error
+	if m.daemon, err = m.Start("btd", netns.Command{Argv: argv, Env: []string{"GORACE=halt_on_error=1"}}); err != nil {
+		return err
 	}
 	if m.api, err = client.New(client.Config{Address: filepath.Join(m.state(), "btd.sock")}); err != nil {
-		return nil, err
+		return err
 	}
-	return m, netns.Up(ctx, m.daemon, func() error {
+	return netns.Up(ctx, m.daemon, func() error {
 		_, err := m.api.Version(ctx)
 		return err
 	})
@@ -133,4 +137,15 @@ func same(want, got string) error {
 		rel, _ := filepath.Rel(want, path)
 		return netns.SameFile(path, filepath.Join(got, rel))
 	})
+}
+
+// startSmall is start on a host whose download directory is a disk of its own
+// of the given size: the daemon has a mount namespace for it.
+func startSmall(ctx context.Context, h *netns.Host, size string) (*machine, error) {
+	m := &machine{Host: h}
+	if err := os.MkdirAll(m.downloads(), 0o755); err != nil {
+		return nil, err
+	}
+	script := fmt.Sprintf(`mount -t tmpfs -o size=%s tmpfs "$1" && exec "$2"`, size)
+	return m, m.run(ctx, []string{"unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", m.downloads(), filepath.Join(scratch, "btd")})
 }

@@ -1,0 +1,179 @@
+//go:build lan && linux
+
+package lan
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"btd/test/netns"
+)
+
+// joining is a join that goes on in the background.
+type joining struct {
+	done chan struct{}
+	errs []error // after done
+	took time.Duration
+}
+
+func (s *swarm) begin(ctx context.Context, on []*machine) *joining {
+	j := &joining{done: make(chan struct{})}
+	go func() {
+		defer close(j.done)
+		j.took, j.errs = s.join(ctx, on)
+	}()
+	return j
+}
+
+// copies is how many of the machines have each piece.
+func (s *swarm) copies(ctx context.Context, on []*machine) ([]int, error) {
+	var out []int
+	for _, m := range on {
+		p, err := m.api.Pieces(ctx, s.id)
+		if err != nil {
+			return nil, err
+		}
+		if out == nil {
+			out = make([]int, p.Count)
+		}
+		for i := range min(p.Count, len(out)) {
+			if p.Have[i/8]&(0x80>>(i%8)) != 0 {
+				out[i]++
+			}
+		}
+	}
+	return out, nil
+}
+
+// TestFirstHostDies kills the host that shares as soon as the others have one
+// copy among them.
+func TestFirstHostDies(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
+	defer cancel()
+	s := newSwarm(ctx, t, 96<<20, nil)
+	j := s.begin(ctx, s.others)
+	s.Must(netns.Poll(ctx, 20*time.Millisecond, "the others have every piece among them", func() (bool, error) {
+		select {
+		case <-j.done:
+			return false, errors.Join(append(j.errs, errors.New("all were through before"))...)
+		default:
+		}
+		n := 0
+		have, err := s.copies(ctx, s.others)
+		for _, c := range have {
+			if c > 0 {
+				n++
+			}
+		}
+		// Machines that wait for the metadata know of no pieces yet.
+		return err == nil && n > 0 && n == len(have), nil
+	}))
+	s.Must(s.first.Cut(true)) // as a machine that loses power: nobody is told
+	s.first.daemon.Kill()
+	missing := 0
+	for _, m := range s.others {
+		if x, err := m.api.Torrent(ctx, s.id); err == nil {
+			missing += x.Pieces - x.PiecesHave
+		}
+	}
+	<-j.done
+	s.Must(errors.Join(j.errs...))
+	s.check(s.others)
+	t.Logf("when the first host died %d pieces were still missing on the others; they were through %.1f s after they began", missing, j.took.Seconds())
+}
+
+// TestCutOff takes one host's link away for 20 s.
+func TestCutOff(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second)
+	defer cancel()
+	s := newSwarm(ctx, t, 160<<20, nil)
+	lost := s.others[3]
+	j := s.begin(ctx, s.others)
+	s.Must(netns.Poll(ctx, 20*time.Millisecond, "the host has begun", func() (bool, error) {
+		x, err := lost.api.Torrent(ctx, s.id)
+		return err == nil && x.PiecesHave > x.Pieces/10, nil
+	}))
+	s.Must(lost.Cut(true))
+	cut := time.Now()
+	at, err := lost.api.Torrent(ctx, s.id)
+	s.Must(err)
+	if at.PiecesHave == at.Pieces {
+		t.Fatal("the host was through before it was cut off")
+	}
+	select {
+	case <-time.After(20 * time.Second):
+	case <-j.done:
+		t.Fatalf("all were through with one host cut off: %v", j.errs)
+	}
+	for _, m := range s.others {
+		if x, err := m.api.Torrent(ctx, s.id); m != lost && (err != nil || x.PiecesHave < x.Pieces) {
+			t.Errorf("%s is held up by the one that is cut off: %d of %d pieces (%v)", m.Name, x.PiecesHave, x.Pieces, err)
+		}
+	}
+	s.Must(lost.Cut(false))
+	back := time.Now()
+	<-j.done
+	s.Must(errors.Join(j.errs...))
+	s.check(s.others)
+	t.Logf("cut off for %.0f s with %d of %d pieces, the host was through %.1f s after it was back", back.Sub(cut).Seconds(), at.PiecesHave, at.Pieces, time.Since(back).Seconds())
+}
+
+// TestFullDisk has one joiner with too small a disk.
+func TestFullDisk(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
+	defer cancel()
+	s := newSwarm(ctx, t, 64<<20, nil)
+	h := s.Host("small")
+	_, err := h.Shape(link)
+	s.Must(err)
+	small, err := startSmall(ctx, h, "16m")
+	s.Must(err)
+	j := s.begin(ctx, append(s.others[:7:7], small))
+	<-j.done
+	s.Must(errors.Join(j.errs[:7]...))
+	s.check(s.others[:7])
+	if err := j.errs[7]; err == nil || !strings.Contains(err.Error(), "disk full") {
+		t.Errorf("join on the small disk says: %v", err)
+	}
+	s.Must(netns.Poll(ctx, 50*time.Millisecond, "the daemon's log says that the disk is full", func() (bool, error) {
+		return small.says("level=ERROR", "disk full")
+	}))
+	if _, err := small.daemon.Terminate(10 * time.Second); err != nil {
+		t.Errorf("the daemon with the full disk: %v", err)
+	}
+}
+
+// TestMulticastAlone has the hosts find each other without a tracker.
+func TestMulticastAlone(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
+	defer cancel()
+	s := newSwarm(ctx, t, 64<<20, nil)
+	again, err := s.first.btctl(ctx, "share", s.root)
+	s.Must(err)
+	if strings.TrimSpace(again) != s.line {
+		t.Errorf("shared again it is %s, was %s", again, s.line)
+	}
+	_, err = s.first.btctl(ctx, "tracker", "stop")
+	s.Must(err)
+	var fields []string
+	for f := range strings.SplitSeq(s.line, "&") {
+		if !strings.HasPrefix(f, "tr=") {
+			fields = append(fields, f)
+		}
+	}
+	s.line = strings.Join(fields, "&")
+	took, failed := s.join(ctx, s.others)
+	s.Must(errors.Join(failed...))
+	s.check(s.others)
+	for _, m := range s.others {
+		list, err := m.api.Trackers(ctx, s.id)
+		s.Must(err)
+		if len(list) != 0 {
+			t.Errorf("%s has a tracker: %+v", m.Name, list)
+		}
+	}
+	t.Logf("without a tracker the last was through after %.1f s", took.Seconds())
+}
