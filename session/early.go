@@ -11,6 +11,7 @@ import (
 type early struct {
 	set     *peerwire.Message // its last bitfield, have all or have none
 	haves   []uint32          // after that
+	lacks   []byte            // of what it had then, what it has no longer (BEP 54): as a bitfield, as long as needed
 	allowed []uint32
 	wants   bool // it is interested in us
 }
@@ -34,12 +35,13 @@ func (t *torrent) handleEarly(p *peer, m *peerwire.Message) error {
 			return errNotReady // it is asked again later
 		}
 		e.haves = append(e.haves, m.Index)
+		e.lost(m.Index, false)
 	case peerwire.Bitfield, peerwire.HaveAll, peerwire.HaveNone:
 		if len(m.Payload) > piece.MaxPieces/8 {
 			return fmt.Errorf("%w: bitfield of %d bytes", errProtocol, len(m.Payload))
 		}
 		set := *m
-		e.set, e.haves = &set, e.haves[:0]
+		e.set, e.haves, e.lacks = &set, e.haves[:0], nil
 	case peerwire.Choke:
 		p.down.choked = true
 	case peerwire.Unchoke:
@@ -58,6 +60,21 @@ func (t *torrent) handleEarly(p *peer, m *peerwire.Message) error {
 		return t.onExtended(p, m)
 	}
 	return nil
+}
+
+// lost notes whether a peer said last of piece n that it has it no longer.
+func (e *early) lost(n uint32, lost bool) {
+	at, bit := int(n/8), byte(0x80>>(n%8))
+	switch {
+	case n >= piece.MaxPieces:
+	case lost:
+		if missing := at + 1 - len(e.lacks); missing > 0 {
+			e.lacks = append(e.lacks, make([]byte, missing)...)
+		}
+		e.lacks[at] |= bit
+	case at < len(e.lacks):
+		e.lacks[at] &^= bit
+	}
 }
 
 // makeRoomEarly drops the peer that is here longest without having the
@@ -120,6 +137,16 @@ func (t *torrent) repeat(p *peer, e *early) error {
 		if err := t.onHave(p, n); err != nil {
 			return err
 		}
+	}
+	for at, b := range e.lacks {
+		for k := range uint32(8) {
+			if b&(0x80>>k) != 0 {
+				t.lost(p, uint32(at)*8+k)
+			}
+		}
+	}
+	if e.lacks != nil {
+		t.updateInterest(p)
 	}
 	for _, n := range e.allowed {
 		if err := t.onFast(p, &peerwire.Message{ID: peerwire.AllowedFast, Index: n}); err != nil {

@@ -226,19 +226,26 @@ func (t *torrent) onExtended(p *peer, m *peerwire.Message) error {
 		return t.onMetadata(p, m.Payload)
 	case e == peerwire.ExtPEX:
 		return t.onPEX(p, m.Payload)
-	case e == peerwire.ExtDontHave && t.wait == nil:
+	case e == peerwire.ExtDontHave:
 		n, err := peerwire.ParseDontHave(m.Payload)
 		if err != nil {
 			return err
 		}
-		if i, ok := t.geo.Index(n); ok {
-			if t.pick.PeerLacks(p.has, i) && t.super.policy != nil {
-				t.super.policy.Lacks(i)
-			}
-			t.updateInterest(p)
+		if t.wait != nil {
+			p.early.lost(n, true)
+			return nil
 		}
+		t.lost(p, n)
+		t.updateInterest(p)
 	}
 	return nil
+}
+
+// lost takes a piece off what p has (BEP 54).
+func (t *torrent) lost(p *peer, n uint32) {
+	if i, ok := t.geo.Index(n); ok && t.pick.PeerLacks(p.has, i) && t.super.policy != nil {
+		t.super.policy.Lacks(i)
+	}
 }
 
 // onExtHandshake takes what a peer says of itself.
