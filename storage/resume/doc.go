@@ -34,6 +34,7 @@
 //	dirty     KEY CHUNK   dirty marks for 16,384 files
 //	files     KEY CHUNK   size and modification time of 64 files
 //	kv        any         small values of other parts of btd
+//	kv        "follow " "publish "  and key and salt of a mutable item: Follow, Publication
 //
 // Every value but the schema is sealed: CRC-32C of key, version and payload
 // (4 bytes little-endian), version (1 byte), payload. A value that does not

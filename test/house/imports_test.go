@@ -107,10 +107,11 @@ var table = map[string]layer{
 	"session/metafetch": {nil, pure},
 	"session/pexset":    {[]string{"peerwire"}, pure},
 	"session/dhtpace":   {nil, pure},
+	"session/follow":    {nil, pure},
 	"session": {[]string{
 		"metainfo", "piece", "choker", "peerwire", "peerwire/mse", "peerwire/secure", "peerwire/utp", "tracker", "tracker/lsd", "dht", "dht/krpc", "dht/lookup",
 		"storage", "storage/resume", "session/addrbook", "session/shaper", "session/superseed",
-		"session/metafetch", "session/pexset", "session/dhtpace",
+		"session/metafetch", "session/pexset", "session/dhtpace", "session/follow",
 	}, "it wires the parts together and is known only to those above it"},
 
 	"session/superseed": {[]string{"piece"}, pure},
@@ -135,6 +136,7 @@ var outside = map[string]layer{
 	"session/metafetch": {nil, pure},
 	"session/pexset":    {nil, pure},
 	"session/dhtpace":   {nil, pure},
+	"session/follow":    {nil, pure},
 	"dht":               {nil, "what it needs of others is an id, and that comes through dht/krpc"},
 	"dht/krpc":          {[]string{"github.com/anacrolix/dht/v2/int160"}, pure},
 	"dht/contact":       {nil, pure},
