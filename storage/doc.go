@@ -11,7 +11,7 @@
 //     component below that directory may be a symbolic link. A path that
 //     holds anything but a regular file is an error that names it.
 //   - An existing file is never truncated; one that is longer than the torrent
-//     says keeps its tail.
+//     says keeps its tail. Only Cut shortens one, of the length it is told.
 //   - A file that was there once and has vanished is an error, never made anew:
 //     the pieces that were claimed in it are gone (Verify starts afresh).
 //   - Skipped files are never created. Their bytes of shared pieces live in

@@ -202,3 +202,6 @@ func sizeAndTime(f *os.File) (size, modTime int64, err error) {
 	}
 	return st.Size, st.Mtim.Nano(), nil
 }
+
+// clone makes dst share the blocks of src, and tells whether that was possible.
+func clone(dst, src *os.File) bool { return unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil }

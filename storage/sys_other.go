@@ -67,3 +67,5 @@ func sizeAndTime(f *os.File) (size, modTime int64, err error) {
 	}
 	return fi.Size(), fi.ModTime().UnixNano(), nil
 }
+
+func clone(*os.File, *os.File) bool { return false }
