@@ -58,6 +58,12 @@ func (r Results) Stored() (n int) {
 	return n
 }
 
+// Bad is how many replies had an item that is not what it should be.
+func (r Results) Bad() (n int) {
+	r.each(func(x *Result) { n += x.Bad })
+	return n
+}
+
 // Item is the newest item found.
 func (r Results) Item() (newest *Item) {
 	r.each(func(x *Result) {

@@ -80,6 +80,7 @@ func (n *Node) readItem(s *search, m *krpc.Message, from netip.AddrPort) *Item {
 	if !same {
 		if item.Target() != s.Target || item.Check() != nil {
 			n.stats.BadItems++
+			s.result.Bad++
 			return nil
 		}
 	}

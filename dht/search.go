@@ -62,6 +62,7 @@ type Result struct {
 	Cached  bool // it began with the closest nodes of an earlier search
 	Peers   int  // that were told of
 	Item    *Item
+	Bad     int   // replies whose item has a wrong signature, or is none
 	Stored  int   // nodes that took the announce or the item
 	Codes   []int // of errors by which others refused
 	// Seeds and Leechers are estimates from filters, and Filters is from how

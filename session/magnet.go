@@ -31,7 +31,7 @@ func (s *Session) AddMagnet(ctx context.Context, link string, o AddOptions) (t T
 		return Torrent{}, false, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if m.Hash.IsZero() {
-		return Torrent{}, false, fmt.Errorf("%w: %w: the link names a key (urn:btpk), and following one is not supported yet", ErrInvalid, metainfo.ErrUnsupported)
+		return Torrent{}, false, fmt.Errorf("%w: the link names a key (urn:btpk) and no torrent: follow it", ErrInvalid)
 	}
 	if m.Secret, err = joinSecrets(m.Secret, o.Secret); err != nil {
 		return Torrent{}, false, err

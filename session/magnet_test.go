@@ -226,7 +226,7 @@ func TestMagnetsThatAreRefused(t *testing.T) {
 	for link, want := range map[string]error{
 		"magnet:?dn=x": ErrInvalid,
 		"magnet:?xt=urn:btmh:1220" + strings.Repeat("ab", 32): metainfo.ErrUnsupported,
-		"magnet:?xs=urn:btpk:" + strings.Repeat("ab", 32):     metainfo.ErrUnsupported,
+		"magnet:?xs=urn:btpk:" + strings.Repeat("ab", 32):     ErrInvalid,
 	} {
 		if _, _, err := s.AddMagnet(t.Context(), link, AddOptions{}); !errors.Is(err, want) || !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v, want %v", link, err, want)

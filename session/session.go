@@ -27,7 +27,7 @@ type Session struct {
 	log    *slog.Logger
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // accept, announcer, seeker, pacers, persister, handshakes
+	wg     sync.WaitGroup // accept, announcer, seeker, follower, pacers, persister, handshakes
 	began  time.Time
 
 	db       *resume.DB
@@ -44,6 +44,7 @@ type Session struct {
 	announcer *announcer
 	near      *neighbours
 	seeker    *seeker
+	follower  *follower
 	queue     *queue
 	pace      pace
 	runBufs   *runBuffers
@@ -104,11 +105,13 @@ func Open(cfg Config) (*Session, error) {
 		l.Close()
 		return nil, errors.Join(err, s.store.Close(), db.Close())
 	}
+	s.follower = newFollower(s)
 	for _, run := range []func(){
 		s.accept,
 		func() { s.announcer.run(ctx) },
 		func() { s.seeker.run(ctx) },
 		func() { s.near.run(ctx) },
+		func() { s.follower.run(ctx) },
 		func() { s.persist.run(ctx) },
 		func() { s.queue.run(ctx) },
 		func() { s.pace.run(ctx) },
@@ -195,6 +198,7 @@ func (s *Session) Close() error {
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
+		s.follower.close()
 		s.seeker.close()
 		s.announcer.close()
 	}()

@@ -78,7 +78,7 @@ func newTorrent(s *Session, e *entry) *torrent {
 // run is the torrent's loop, from loading its metainfo to its last sync.
 func (t *torrent) run() {
 	defer close(t.done)
-	if !t.collect() || !t.load() {
+	if !t.collect() || !t.s.follower.hold(t) || !t.load() {
 		t.scatter()
 		t.retire()
 		return

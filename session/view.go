@@ -210,7 +210,7 @@ type Event struct {
 	Kind    EventKind
 	Hash    metainfo.Hash // zero for events of the session
 	Torrent *Torrent      // for EventAdded, EventState, EventProgress, EventCompleted
-	Message string        // for EventError and EventWarning
+	Message string        // for EventError, EventWarning and EventVersion
 }
 
 // EventKind names what happened.
@@ -225,6 +225,7 @@ const (
 	EventCompleted EventKind = "completed"
 	EventError     EventKind = "error"
 	EventWarning   EventKind = "warning"
+	EventVersion   EventKind = "version" // a key that is followed has a new version, or it is in use now
 )
 
 // OptionsPatch changes the options whose fields are not nil.
