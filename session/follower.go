@@ -250,7 +250,7 @@ func (f *follower) end(x *errand, it *dhtpace.Item[*errand], n int, r dht.Result
 	if i := r.Item(); i != nil && f.believe(x, i) {
 		found = 1
 	}
-	if err != nil && (x.item != nil || !errors.Is(err, dht.ErrNotFound)) {
+	if err != nil && x.stored == 0 && (x.item != nil || !errors.Is(err, dht.ErrNotFound)) {
 		x.problem = dhtError(err).Error()
 	}
 	f.pace.Done(it, how, queries, found, now)
