@@ -3,7 +3,6 @@ package api
 import (
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +40,9 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if len(req.Torrent) == 0 && namesKey(req.Magnet) {
+		return s.addKey(w, r, req)
+	}
 	o, err := addOptions(req)
 	if err != nil {
 		return err
@@ -74,8 +76,8 @@ func addOptions(req client.AddRequest) (session.AddOptions, error) {
 		return o, invalid("there is no .torrent file in the request")
 	case len(req.Torrent) > maxTorrent:
 		return o, fail(client.CodeTooLarge, "the .torrent file has %d bytes, at most %d are possible", len(req.Torrent), maxTorrent)
-	case req.Dir != "" && (!filepath.IsAbs(req.Dir) || strings.ContainsRune(req.Dir, 0)):
-		return o, invalid("dir %q is not an absolute path", req.Dir)
+	case checkDir(req.Dir) != nil:
+		return o, checkDir(req.Dir)
 	case req.Only != nil && len(req.Only) == 0:
 		return o, invalid("field %q is empty: leave it out to download every file", "only")
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"btd/api/client"
@@ -226,19 +225,9 @@ func (s *Server) dhtPut(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, maxDHTValue, &p); err != nil {
 		return err
 	}
-	i := session.DHTItem{V: p.V, Salt: p.Salt, Seq: p.Seq}
-	var err error
-	if i.K, err = hex.DecodeString(p.K); err != nil || len(i.K) != 0 && len(i.K) != 32 {
-		return invalid("k is %q, want 64 hex digits", p.K)
-	}
-	if i.Sig, err = hex.DecodeString(p.Sig); err != nil || len(i.Sig) != 2*len(i.K) {
-		return invalid("sig has %s hex digits, want 128 with a key and none without", strconv.Itoa(len(p.Sig)))
-	}
-	if len(p.V) == 0 {
-		return invalid("v is empty")
-	}
-	if len(i.K) == 0 && (len(p.Salt) > 0 || p.Seq != 0) {
-		return invalid("salt and seq are for items with a key")
+	i, err := signedItem(p)
+	if err != nil {
+		return err
 	}
 	at, stored, err := s.cfg.Engine.DHTPut(r.Context(), i)
 	if err != nil {

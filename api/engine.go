@@ -49,6 +49,16 @@ type Engine interface {
 	DHTGet(ctx context.Context, target [20]byte, salt []byte) (session.DHTItem, error)
 	DHTPut(ctx context.Context, i session.DHTItem) (target [20]byte, stored int, err error)
 
+	// What is followed and published (BEP 46): a look and a publication take up
+	// to a minute.
+	Follow(ctx context.Context, link string, o session.FollowOptions) (v session.Followed, existed bool, err error)
+	Follows() []session.Followed
+	LookNow(ctx context.Context, target [20]byte) (session.Followed, error)
+	Unfollow(ctx context.Context, target [20]byte) error
+	Publish(ctx context.Context, i session.DHTItem) (session.Published, error)
+	Publications() []session.Published
+	Unpublish(ctx context.Context, target [20]byte) error
+
 	Stats() session.Stats
 	Limits() session.Limits
 	SetSessionLimits(ctx context.Context, l session.Limits) error

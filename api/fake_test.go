@@ -116,6 +116,41 @@ func (f *fake) DHTGet(_ context.Context, target [20]byte, salt []byte) (session.
 	return session.DHTItem{Target: target, V: []byte("3:abc"), Salt: salt}, f.note("get %x %s", target, salt)
 }
 
+func (f *fake) followed() session.Followed {
+	return session.Followed{
+		Target: [20]byte{5}, Key: []byte("0123456789abcdef0123456789abcdef"), Salt: []byte("s"), Name: "feed", Dir: "/srv", KeepOld: true,
+		Current: session.Version{Hash: hashOf(1), Seq: 4}, Looks: 2, Bad: 1, Problem: "rain",
+	}
+}
+
+func (f *fake) Follow(_ context.Context, link string, o session.FollowOptions) (session.Followed, bool, error) {
+	keep := o.KeepOld != nil && *o.KeepOld
+	return f.followed(), o.Dir == "/again", f.note("follow %s dir=%s keep=%t", link, o.Dir, keep)
+}
+func (f *fake) Follows() []session.Followed { return []session.Followed{f.followed()} }
+func (f *fake) LookNow(_ context.Context, target [20]byte) (session.Followed, error) {
+	return f.followed(), f.note("look %x", target)
+}
+
+func (f *fake) Unfollow(_ context.Context, target [20]byte) error {
+	return f.note("unfollow %x", target)
+}
+
+func (f *fake) published() session.Published {
+	return session.Published{
+		Target: [20]byte{6}, Key: []byte("0123456789abcdef0123456789abcdef"), Name: "feed",
+		Version: session.Version{Hash: hashOf(1), Seq: 4}, Stored: 8,
+	}
+}
+
+func (f *fake) Publish(_ context.Context, i session.DHTItem) (session.Published, error) {
+	return f.published(), f.note("publish %s %x %s %d", i.V, i.K, i.Salt, i.Seq)
+}
+func (f *fake) Publications() []session.Published { return []session.Published{f.published()} }
+func (f *fake) Unpublish(_ context.Context, target [20]byte) error {
+	return f.note("unpublish %x", target)
+}
+
 func (f *fake) DHTPut(_ context.Context, i session.DHTItem) ([20]byte, int, error) {
 	return [20]byte{1}, 8, f.note("put %s %x %s %d", i.V, i.K, i.Salt, i.Seq)
 }

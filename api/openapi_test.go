@@ -140,6 +140,10 @@ func bodies() []any {
 		client.ShareResponse{},
 		client.RegistrationList{},
 		client.RegisterRequest{},
+		client.FollowList{},
+		client.FollowRequest{},
+		client.PublicationList{},
+		client.PublishRequest{},
 	}
 }
 
@@ -284,6 +288,7 @@ func TestAnswersMatchSchemas(t *testing.T) {
 		"/v1/torrents": "TorrentList", one: "Torrent", one + "/files": "FileList", one + "/peers": "PeerList",
 		one + "/trackers": "TrackerList", one + "/pieces": "Pieces", "/v1/session/stats": "Stats",
 		"/v1/session/limits": "Limits", "/v1/dht/stats": "DHTStats", "/v1/dht/items?target=" + strings.Repeat("0a", 20): "DHTItem", "/v1/session/version": "Version", "/v1/tracker": "TrackerServer", "/v1/tracker/torrents": "RegistrationList", "/v1/nothing": "ErrorResponse",
+		"/v1/follows": "FollowList", "/v1/publications": "PublicationList",
 	} {
 		_, body := p.do(t, "GET", path, "", "")
 		var got any

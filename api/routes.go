@@ -62,6 +62,13 @@ func table() []route {
 		{method: "GET", path: client.RegisteredPath, handle: (*Server).registered},
 		{method: "PUT", path: client.RegisteredPath + "/{id}", body: true, handle: (*Server).trackTorrent},
 		{method: "DELETE", path: client.RegisteredPath + "/{id}", handle: (*Server).untrackTorrent},
+		{method: "GET", path: client.FollowsPath, handle: (*Server).follows},
+		{method: "POST", path: client.FollowsPath, body: true, handle: (*Server).follow},
+		{method: "DELETE", path: client.FollowsPath + "/{id}", handle: (*Server).unfollow},
+		{method: "POST", path: client.FollowsPath + "/{id}/look", handle: (*Server).look},
+		{method: "GET", path: client.PublicationsPath, handle: (*Server).publications},
+		{method: "POST", path: client.PublicationsPath, body: true, handle: (*Server).publish},
+		{method: "DELETE", path: client.PublicationsPath + "/{id}", handle: (*Server).unpublish},
 		{method: "GET", path: "/v1/events", query: []string{"since"}, handle: (*Server).events},
 		{method: "GET", path: "/v1/openapi.yaml", handle: (*Server).openapi},
 	}

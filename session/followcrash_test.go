@@ -21,6 +21,7 @@ type itemsDHT struct {
 	bad  int
 	put  []*dht.Item // what was stored
 	peer netip.AddrPort
+	slow chan struct{} // what looks at items wait for, unless nil
 }
 
 func (f *itemsDHT) set(i *dht.Item, bad int) {
@@ -44,6 +45,9 @@ func (f *itemsDHT) Start(q dht.Search, done func(dht.Results)) func() {
 	f.mu.Unlock()
 	go func() {
 		r := &dht.Result{Item: item, Bad: bad}
+		if q.Kind == dht.Get && f.slow != nil {
+			<-f.slow
+		}
 		switch {
 		case q.Kind == dht.GetPeers && f.peer.IsValid():
 			q.Peers([]netip.AddrPort{f.peer})
@@ -225,6 +229,40 @@ func lookNowQuiet(t *testing.T, s *Session, p signer, fake *itemsDHT) Followed {
 	t.Helper()
 	fake.set(nil, 0)
 	return lookNow(t, s, p)
+}
+
+// TestALookIsWaitedForDuringAnother asks while the first look is under way,
+// which then finds something and would be the last for an hour.
+func TestALookIsWaitedForDuringAnother(t *testing.T) {
+	t.Parallel()
+	one := makeContent(t, 32<<10, map[string]int{"a": 100_000})
+	p := newSigner(3, "")
+	fake := &itemsDHT{slow: make(chan struct{})}
+	fake.set(p.item(t, 1, one), 0)
+	s := open(t, withItems(fake))
+	x := func() (begun, wanted int) {
+		s.follower.mu.Lock()
+		defer s.follower.mu.Unlock()
+		e := s.follower.follows[p.target()]
+		return e.begun, e.wanted
+	}
+	startFollowing(t, s, p, FollowOptions{})
+	until(t, "look", func() bool { begun, _ := x(); return begun == 1 })
+	looked := make(chan error, 1)
+	go func() {
+		_, err := s.LookNow(t.Context(), p.target())
+		looked <- err
+	}()
+	until(t, "second look", func() bool { _, wanted := x(); return wanted == 2 })
+	close(fake.slow)
+	select {
+	case err := <-looked:
+		if begun, _ := x(); err != nil || begun != 2 {
+			t.Errorf("after %d looks: %v", begun, err)
+		}
+	case <-time.After(40 * time.Second):
+		t.Fatal("the second look never came")
+	}
 }
 
 func TestATorrentOfAUserIsLeftAlone(t *testing.T) {

@@ -60,6 +60,7 @@ type errand struct {
 	fresh     bool                   // item was just published: nobody else's may be replaced by it
 
 	begun, ended int           // looks
+	wanted       int           // the look that somebody waits for
 	over         chan struct{} // closed, and made anew, when a look ends
 	looked       time.Time
 	stored       int
@@ -256,6 +257,9 @@ func (f *follower) end(x *errand, it *dhtpace.Item[*errand], n int, r dht.Result
 	f.pace.Done(it, how, queries, found, now)
 	if x.item != nil || found > 0 {
 		f.pace.Set(it, dhtpace.Steady, now)
+	}
+	if x.wanted > n {
+		f.pace.Now(it, now)
 	}
 	close(x.over)
 	x.over = make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -130,19 +131,23 @@ func (f *follower) seize(ctx context.Context, x *errand) error {
 
 // Follows pictures all that is followed, the oldest first.
 func (s *Session) Follows() []Followed {
-	f := s.follower
+	return pictures(s.follower, s.follower.follows, func(x *errand) time.Time { return x.follow.Added }, (*errand).followed)
+}
+
+// pictures makes a list of errands, by when they were added.
+func pictures[T any](f *follower, all map[[20]byte]*errand, added func(*errand) time.Time, of func(*errand) T) []T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := make([]Followed, 0, len(f.follows))
-	for _, x := range f.follows {
-		out = append(out, x.followed())
-	}
-	slices.SortFunc(out, func(a, b Followed) int {
-		if c := a.Added.Compare(b.Added); c != 0 {
+	order := slices.SortedFunc(maps.Values(all), func(a, b *errand) int {
+		if c := added(a).Compare(added(b)); c != 0 {
 			return c
 		}
-		return bytes.Compare(a.Target[:], b.Target[:])
+		return bytes.Compare(a.target.Bytes(), b.target.Bytes())
 	})
+	out := make([]T, len(order))
+	for i, x := range order {
+		out[i] = of(x)
+	}
 	return out
 }
 
@@ -195,6 +200,7 @@ func (f *follower) await(ctx context.Context, x *errand) error {
 		f.mu.Lock()
 		if want == 0 && x.turn != nil {
 			want = x.begun + 1 // one under way may have passed what is asked for
+			x.wanted = max(x.wanted, want)
 			f.pace.Now(x.turn, time.Now())
 			f.rouse()
 		}

@@ -166,25 +166,31 @@ func newFeed(t *testing.T, name string, edit func(dir string)) feed {
 	return x
 }
 
-// second publishes the second version.
-func (x feed) second(t *testing.T) {
+// first has s follow, and waits for the first version.
+func (x feed) first(t *testing.T, s *Session, o FollowOptions) {
+	t.Helper()
+	startFollowing(t, s, x.signer, o)
+	lookNow(t, s, x.signer)
+	switched(t, s, x.signer, 1, x.one)
+}
+
+// second publishes the second version, and waits until s has it.
+func (x feed) second(t *testing.T, s *Session) Torrent {
 	t.Helper()
 	add(t, x.from, x.two, AddOptions{Dir: x.two.dir})
 	await(t, x.from, x.two, "seeding", complete)
 	x.publish(t, x.from, 2, x.two)
+	lookNow(t, s, x.signer)
+	return switched(t, s, x.signer, 2, x.two)
 }
 
 func TestAFollowerFetchesOnlyWhatChanged(t *testing.T) {
 	t.Parallel()
 	x := newFeed(t, "content", func(dir string) { scribble(t, filepath.Join(dir, "a"), 500_000) })
 	s := open(t, joins(x.boot))
-	startFollowing(t, s, x.signer, FollowOptions{})
-	lookNow(t, s, x.signer)
-	switched(t, s, x.signer, 1, x.one)
+	x.first(t, s, FollowOptions{})
 	x.one.same(t, s.cfg.Dir)
-	x.second(t)
-	lookNow(t, s, x.signer)
-	v := switched(t, s, x.signer, 2, x.two)
+	v := x.second(t, s)
 	x.two.same(t, s.cfg.Dir)
 	want := x.one.differing(x.two)
 	if want != 32<<10 || v.Downloaded != want {
@@ -200,12 +206,8 @@ func TestAFollowerKeepsOldVersions(t *testing.T) {
 	x := newFeed(t, "content", func(dir string) { scribble(t, filepath.Join(dir, "sub/c"), 1) })
 	s := open(t, joins(x.boot))
 	yes := true
-	startFollowing(t, s, x.signer, FollowOptions{KeepOld: &yes})
-	lookNow(t, s, x.signer)
-	switched(t, s, x.signer, 1, x.one)
-	x.second(t)
-	lookNow(t, s, x.signer)
-	v := switched(t, s, x.signer, 2, x.two)
+	x.first(t, s, FollowOptions{KeepOld: &yes})
+	v := x.second(t, s)
 	x.one.same(t, filepath.Join(s.cfg.Dir, "version-1"))
 	x.two.same(t, filepath.Join(s.cfg.Dir, "version-2"))
 	if want := x.one.differing(x.two); v.Downloaded != want || !kept(s, x.one) {
@@ -222,12 +224,8 @@ func TestAVersionOfAnotherNameTakesFilesOver(t *testing.T) {
 		}
 	})
 	s := open(t, joins(x.boot))
-	startFollowing(t, s, x.signer, FollowOptions{})
-	lookNow(t, s, x.signer)
-	switched(t, s, x.signer, 1, x.one)
-	x.second(t)
-	lookNow(t, s, x.signer)
-	v := switched(t, s, x.signer, 2, x.two)
+	x.first(t, s, FollowOptions{})
+	v := x.second(t, s)
 	x.two.same(t, s.cfg.Dir)
 	if v.Downloaded != 0 || kept(s, x.one) {
 		t.Errorf("fetched %d bytes of what was here; the old one is kept: %v", v.Downloaded, kept(s, x.one))
@@ -243,12 +241,8 @@ func TestAShorterFileIsCut(t *testing.T) {
 		}
 	})
 	s := open(t, joins(x.boot))
-	startFollowing(t, s, x.signer, FollowOptions{})
-	lookNow(t, s, x.signer)
-	switched(t, s, x.signer, 1, x.one)
-	x.second(t)
-	lookNow(t, s, x.signer)
-	switched(t, s, x.signer, 2, x.two)
+	x.first(t, s, FollowOptions{})
+	x.second(t, s)
 	x.two.same(t, s.cfg.Dir)
 	had, err := os.ReadFile(filepath.Join(s.cfg.Dir, "content/b")) // nobody said that it is to go
 	if want, werr := os.ReadFile(filepath.Join(x.one.dir, "content/b")); err != nil || werr != nil || !bytes.Equal(had, want) {
@@ -264,9 +258,7 @@ func TestAVersionThatNobodyHas(t *testing.T) {
 	state, dir := t.TempDir(), t.TempDir()
 	edit := func(cfg *Config) { joins(x.boot)(cfg); cfg.StateDir, cfg.Dir = state, dir }
 	s := open(t, edit)
-	startFollowing(t, s, x.signer, FollowOptions{})
-	lookNow(t, s, x.signer)
-	switched(t, s, x.signer, 1, x.one)
+	x.first(t, s, FollowOptions{})
 	x.publish(t, x.from, 2, lost)
 	lookNow(t, s, x.signer)
 	waits := func() {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"btd/dht"
@@ -140,20 +139,7 @@ func (f *follower) remember(x *errand) error {
 
 // Publications pictures all that was published, the oldest first.
 func (s *Session) Publications() []Published {
-	f := s.follower
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	out := make([]Published, 0, len(f.pubs))
-	for _, x := range f.pubs {
-		out = append(out, x.publication())
-	}
-	slices.SortFunc(out, func(a, b Published) int {
-		if c := a.Added.Compare(b.Added); c != 0 {
-			return c
-		}
-		return bytes.Compare(a.Target[:], b.Target[:])
-	})
-	return out
+	return pictures(s.follower, s.follower.pubs, func(x *errand) time.Time { return x.pub.Added }, (*errand).publication)
 }
 
 // publication is the picture of x. The caller holds follower.mu.

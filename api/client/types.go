@@ -129,9 +129,11 @@ type AddRequest struct {
 }
 
 // AddResponse is the torrent that was added, or that was there already: then
-// its trackers have been merged with those of the file or link.
+// its trackers have been merged with those of the file or link. A link that
+// names a key and no torrent gives a Follow instead.
 type AddResponse struct {
-	Torrent Torrent `json:"torrent"`
+	Torrent Torrent `json:"torrent,omitzero"`
+	Follow  *Follow `json:"follow,omitempty"`
 	Existed bool    `json:"existed"`
 }
 
@@ -278,7 +280,8 @@ const (
 	EventCompleted = "completed"
 	EventError     = "error"
 	EventWarning   = "warning"
-	EventLost      = "lost" // events are missing before this point: list again
+	EventVersion   = "version" // a key that is followed has a new version, or it is in use now
+	EventLost      = "lost"    // events are missing before this point: list again
 )
 
 // Event is one line of the event stream. Seq grows by one from event to event
@@ -289,5 +292,5 @@ type Event struct {
 	Kind    string    `json:"kind"`
 	ID      string    `json:"id,omitempty"`      // the torrent; absent for events of the session
 	Torrent *Torrent  `json:"torrent,omitempty"` // with added, state, progress and completed
-	Message string    `json:"message,omitempty"` // with error and warning
+	Message string    `json:"message,omitempty"` // with error, warning and version
 }

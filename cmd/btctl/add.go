@@ -34,7 +34,8 @@ torrent. Data that is in the directory already is checked and used. A torrent
 that is there already gets the trackers of the file or link.
 
 What the torrent of a magnet link holds is fetched from peers first: btctl ls
-and btctl show say how far that is.
+and btctl show say how far that is. A link that names a key (xs=urn:btpk:...)
+and no torrent is followed, as btctl follow does.
 
 --only takes indexes, ranges (2-5) and patterns ('*.mkv') as btctl priority
 does, with commas between or repeated; with a magnet link no patterns, since
@@ -93,7 +94,9 @@ func (a *app) add(ctx context.Context, files []string, f addFlags) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", metainfo.WithoutSecret(files[i]), err)
 		}
-		added = append(added, resp.Torrent.ID)
+		if resp.Follow == nil {
+			added = append(added, resp.Torrent.ID)
+		}
 		if err := a.reportAdded(resp); err != nil {
 			return err
 		}
@@ -105,6 +108,9 @@ func (a *app) add(ctx context.Context, files []string, f addFlags) error {
 }
 
 func (a *app) reportAdded(resp client.AddResponse) error {
+	if resp.Follow != nil {
+		return a.reportFollow(*resp.Follow, resp)
+	}
 	t := resp.Torrent
 	switch {
 	case resp.Existed:
@@ -130,7 +136,10 @@ func (a *app) addRequest(name string, f addFlags) (client.AddRequest, error) {
 	}
 	if isMagnet(name) {
 		req.Magnet = name
-		var err error
+		m, err := metainfo.ParseMagnet(name)
+		if f.wait && err == nil && m.Hash.IsZero() {
+			return req, usagef("--wait does not go with a link that names a key: its torrent is not known yet")
+		}
 		req.Only, err = indexesOf(f.only)
 		return req, err
 	}

@@ -105,7 +105,8 @@ func (a *app) root() *cobra.Command {
 	}
 	group("lan", a.shareCmd(), a.joinCmd())
 	group("torrents", a.addCmd(), a.lsCmd(), a.showCmd(), a.filesCmd(), a.peersCmd(), a.trackersCmd(),
-		a.startCmd(), a.stopCmd(), a.rmCmd(), a.verifyCmd(), a.reannounceCmd(), a.watchCmd())
+		a.startCmd(), a.stopCmd(), a.rmCmd(), a.verifyCmd(), a.reannounceCmd(), a.watchCmd(),
+		a.followCmd(), a.publishCmd())
 	group("files", a.createCmd(), a.inspectCmd(), a.magnetCmd())
 	group("settings", a.limitCmd(), a.priorityCmd())
 	group("daemon", a.statsCmd(), a.trackerCmd(), a.dhtCmd(), a.versionCmd())

@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"strings"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -37,7 +34,7 @@ there. The key is not shown to the daemon.`,
 		switch {
 		case *key == "" && (set("salt") || set("seq")):
 			return usagef("--salt and --seq go with --key")
-		case *seq < 0 || len(*salt) > 64:
+		case *seq < 0 || len(*salt) > maxSalt:
 			return usagef("--seq cannot be negative, nor --salt longer than 64 bytes")
 		}
 		req := client.DHTPutRequest{V: []byte(args[0])}
@@ -82,39 +79,11 @@ there. The key is not shown to the daemon.`,
 	return cmd
 }
 
-// readKey reads a private key, or makes one.
-func (a *app) readKey(path string) (ed25519.PrivateKey, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		_, private, err := ed25519.GenerateKey(nil)
-		if err != nil {
-			return nil, fmt.Errorf("make a key: %w", err)
-		}
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return nil, fmt.Errorf("make a key: %w", err)
-		}
-		_, err = fmt.Fprintln(f, hex.EncodeToString(private.Seed()))
-		if err = errors.Join(err, f.Close()); err != nil {
-			return nil, fmt.Errorf("make a key: %w", err)
-		}
-		a.say("made the key %s: keep it, nobody else can replace what it signs", path)
-		return private, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the key: %w", err)
-	}
-	seed, err := hex.DecodeString(strings.TrimSpace(string(b)))
-	if err != nil || len(seed) != ed25519.SeedSize {
-		return nil, fmt.Errorf("read the key: %s does not hold 64 hex digits", path)
-	}
-	return ed25519.NewKeyFromSeed(seed), nil
-}
+var errHighest = errors.New("the newest version has the highest number that there is: use another key or salt")
 
 // nextVersion is one more than the version that the DHT holds.
 func nextVersion(ctx context.Context, c *client.Client, private ed25519.PrivateKey, salt string) (int64, error) {
-	key := hex.EncodeToString(private.Public().(ed25519.PublicKey))
-	i, err := c.DHTItem(ctx, client.DHTKeyPath(key, salt))
+	i, err := c.DHTItem(ctx, client.DHTKeyPath(publicHex(private), salt))
 	var missing missingError
 	switch err = notThere(err); {
 	case errors.As(err, &missing):
@@ -122,19 +91,8 @@ func nextVersion(ctx context.Context, c *client.Client, private ed25519.PrivateK
 	case err != nil:
 		return 0, err
 	}
+	if i.Seq == math.MaxInt64 {
+		return 0, errHighest
+	}
 	return i.Seq + 1, nil
-}
-
-// sign signs an item as BEP 44 says ("Signature generation").
-func sign(req *client.DHTPutRequest, private ed25519.PrivateKey, salt string) {
-	var b []byte
-	if salt != "" {
-		b = fmt.Appendf(b, "4:salt%d:%s", len(salt), salt)
-	}
-	b = fmt.Appendf(b, "3:seqi%de1:v%s", req.Seq, req.V)
-	req.K = hex.EncodeToString(private.Public().(ed25519.PublicKey))
-	req.Sig = hex.EncodeToString(ed25519.Sign(private, b))
-	if salt != "" {
-		req.Salt = []byte(salt)
-	}
 }
