@@ -21,8 +21,8 @@ const (
 	Get           // BEP 44; may put
 )
 
-// Search says what is searched for. Callbacks are called during HandlePacket
-// and Tick; they may be nil.
+// Search says what is searched for. Callbacks are called during HandlePacket,
+// Tick and Start; they may be nil.
 type Search struct {
 	Kind   Kind
 	Target krpc.ID
@@ -221,6 +221,7 @@ func (n *Node) begin(s *search, now time.Time) {
 	}, s.Target, start, now)
 	n.searches.running = append(n.searches.running, s)
 	n.stats.Searches++
+	n.askSelf(s, now)
 	n.drive(s, now)
 }
 
