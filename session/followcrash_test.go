@@ -334,7 +334,10 @@ func TestWhatCannotBeFollowed(t *testing.T) {
 	}
 	s := open(t, withItems(&itemsDHT{}))
 	plain := (&metainfo.Magnet{Hash: metainfo.V1([20]byte{1})}).String()
-	for name, link := range map[string]string{"no link": "x", "no key": plain} {
+	for name, link := range map[string]string{
+		"no link": "x", "no key": plain, "for a local network": p.link() + "&x.scope=lan",
+		"with a secret": (&metainfo.Magnet{Key: p.public(), Secret: metainfo.Secret(bytesOf(5, len(metainfo.Secret{})))}).String(),
+	} {
 		if _, _, err := s.Follow(t.Context(), link, FollowOptions{}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}

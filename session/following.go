@@ -59,6 +59,8 @@ func (s *Session) Follow(ctx context.Context, link string, o FollowOptions) (v F
 		return v, false, fmt.Errorf("%w: %w", ErrInvalid, err)
 	case m.Key == nil:
 		return v, false, fmt.Errorf("%w: the link names no key (xs=urn:btpk:...)", ErrInvalid)
+	case !m.Secret.IsZero() || m.Scope != metainfo.ScopeInternet:
+		return v, false, fmt.Errorf("%w: a key is looked for in the DHT, in public, and the link is for a closed swarm or a local network", ErrInvalid)
 	case o.Dir != "" && !filepath.IsAbs(o.Dir):
 		return v, false, fmt.Errorf("%w: download directory %q is not an absolute path", ErrInvalid, o.Dir)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"btd/dht"
 	"btd/metainfo"
+	"btd/metainfo/create"
 	"btd/session/follow"
 )
 
@@ -71,7 +72,7 @@ func (c content) version(t *testing.T, name string, edit func(dir string)) conte
 	}
 	edit(filepath.Join(v.dir, name))
 	var err error
-	if v.file, err = metainfo.Create(t.Context(), os.DirFS(v.dir), name, metainfo.CreateOptions{PieceLength: c.meta.PieceLength}); err != nil {
+	if v.file, err = create.Torrent(t.Context(), os.DirFS(v.dir), name, create.Options{PieceLength: c.meta.PieceLength}); err != nil {
 		t.Fatal(err)
 	}
 	if v.meta, err = metainfo.Parse(v.file); err != nil {

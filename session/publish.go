@@ -52,10 +52,10 @@ func (s *Session) Publish(ctx context.Context, i DHTItem) (Published, error) {
 	}
 	rec := resume.Publication{Item: itemOf(item), Added: time.Now()}
 	if e := s.byWire(hash); e != nil && e.await() {
-		if e.private() {
-			return Published{}, fmt.Errorf("%w: the torrent is private: who follows could not find its peers", ErrInvalid)
-		}
 		r, _ := e.record()
+		if closed(&r) {
+			return Published{}, fmt.Errorf("%w: the torrent is private, or for a closed swarm or a local network: it is not for the DHT", ErrInvalid)
+		}
 		rec.Name = r.Name
 	}
 	f := s.follower
@@ -72,6 +72,11 @@ func (s *Session) Publish(ctx context.Context, i DHTItem) (Published, error) {
 		return x.publication(), fmt.Errorf("%w: the DHT holds version %d, and this is %d", ErrNewer, newest.Seq, rec.Seq)
 	}
 	return x.publication(), nil
+}
+
+// closed tells whether a torrent is not for everybody.
+func closed(r *resume.Record) bool {
+	return r.Private || r.Scope != metainfo.ScopeInternet || !r.Secret.IsZero()
 }
 
 // newestOf is the newest item known. The caller holds follower.mu.

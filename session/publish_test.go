@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"btd/dht"
+	"btd/metainfo"
 	"btd/session/dhtpace"
 )
 
@@ -67,7 +68,9 @@ func TestOldVersionsAreNotPublished(t *testing.T) {
 	fake := &itemsDHT{}
 	s := open(t, withItems(fake))
 	p.publish(t, s, 4, c)
-	for name, i := range map[string]*dht.Item{"older": p.item(t, 3, c), "the same number": p.item(t, 4, d)} {
+	for name, i := range map[string]*dht.Item{
+		"older": p.item(t, 3, c), "the same number": p.item(t, 4, d),
+	} {
 		if v, err := p.try(t, s, i); !errors.Is(err, ErrNewer) {
 			t.Errorf("%s: %+v, %v", name, v, err)
 		}
@@ -107,7 +110,12 @@ func TestWhatCannotBePublished(t *testing.T) {
 	}
 	forged := *p.item(t, 1, secret)
 	forged.Seq = 2
-	for name, i := range map[string]*dht.Item{"a word": word, "without a key": plain, "forged": &forged, "private": p.item(t, 1, secret)} {
+	lan := makeContent(t, 32<<10, map[string]int{"lan": 50_000})
+	add(t, s, lan, AddOptions{Dir: lan.dir, Scope: metainfo.ScopeLAN})
+	for name, i := range map[string]*dht.Item{
+		"a word": word, "without a key": plain, "forged": &forged, "private": p.item(t, 1, secret),
+		"of a local network": p.item(t, 1, lan),
+	} {
 		if v, err := p.try(t, s, i); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %+v, %v", name, v, err)
 		}

@@ -180,14 +180,15 @@ func (f *follower) add(ctx context.Context, x *errand, rec *resume.Follow) error
 		r, _ := old.record()
 		o.Sequential, o.Limits = r.Sequential, Limits{Up: r.LimitUp, Down: r.LimitDown}
 		patch.RatioLimit, patch.SeedTime = &r.RatioLimit, &r.SeedTime
-		if !r.Private {
+		o.Scope = r.Scope
+		if !closed(&r) {
 			for _, tier := range r.Trackers {
 				link.Trackers = union(link.Trackers, tier, 64)
 			}
 		}
 		f.s.peek(old, func(t *torrent) {
 			for _, p := range t.peers.all {
-				if !p.incoming && !r.Private {
+				if !p.incoming && !closed(&r) {
 					o.Peers = append(o.Peers, p.addr)
 				}
 			}
