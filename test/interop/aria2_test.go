@@ -21,6 +21,7 @@ type aria2 struct {
 	host    *netns.Host
 	process *netns.Process
 	http    *http.Client
+	lsd     bool   // it looks for peers in the local network
 	gid     string // aria2's name of the torrent
 	upLimit int    // bytes/s of each torrent added; 0 is unlimited
 }
@@ -34,7 +35,7 @@ func (c *aria2) start(ctx context.Context) error {
 		"--dir=" + c.host.Dir, "--listen-port=" + strconv.Itoa(peerPort),
 		// Without DHT it has no UDP socket, and so no UDP trackers.
 		"--enable-dht=true", "--dht-listen-port=50001", "--dht-file-path=" + filepath.Join(c.host.Dir, "dht.dat"), "--enable-dht6=false",
-		"--bt-enable-lpd=false", "--enable-peer-exchange=false", "--file-allocation=none", "--seed-ratio=0.0",
+		"--bt-enable-lpd=" + strconv.FormatBool(c.lsd), "--enable-peer-exchange=false", "--file-allocation=none", "--seed-ratio=0.0",
 		"--async-dns=false", "--summary-interval=0", "--show-console-readout=false", "--console-log-level=notice", "--allow-overwrite=true",
 	}})
 	if err != nil {

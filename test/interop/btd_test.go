@@ -59,7 +59,7 @@ func (c *btd) launch() error {
 	}
 	c.process, err = c.host.Start("btd", netns.Command{Argv: append([]string{
 		path, "--config", config, "--state", c.state(), "--dir", filepath.Join(c.host.Dir, "default"),
-		"--listen", fmt.Sprintf(":%d", peerPort), "--api-socket", c.socket(), "--log-level", level, "--dht-bootstrap=",
+		"--listen", fmt.Sprintf(":%d", peerPort), "--api-socket", c.socket(), "--log-level", level, "--dht-bootstrap=", "--lsd=false",
 	}, c.more...), Env: []string{"GORACE=halt_on_error=1"}})
 	if err != nil {
 		return err

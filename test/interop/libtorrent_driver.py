@@ -1,6 +1,8 @@
 """libtorrent driven over stdin and stdout, one JSON object per line.
 
-usage: libtorrent_driver.py LISTEN_INTERFACES
+usage: libtorrent_driver.py LISTEN_INTERFACES [LSD]
+
+With LSD, "true" or "false", it looks for peers in the local network.
 
 Every request has a field "op"; every answer is one line, with a field "error" when the request failed.
 Ends when stdin does.
@@ -22,6 +24,7 @@ SETTINGS = {
 
 def main():
     settings = dict(SETTINGS, listen_interfaces=sys.argv[1], user_agent='libtorrent/' + lt.__version__)
+    settings['enable_lsd'] = sys.argv[2:3] == ['true']
     session = lt.session(settings)
     handles = {}
 

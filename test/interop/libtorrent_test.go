@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"btd/test/netns"
@@ -23,7 +24,8 @@ type libtorrent struct {
 	process *netns.Process
 	in      io.WriteCloser
 	answers chan []byte
-	upLimit int // bytes/s of each torrent added; 0 is unlimited
+	lsd     bool // it looks for peers in the local network
+	upLimit int  // bytes/s of each torrent added; 0 is unlimited
 }
 
 func newLibtorrent(h *netns.Host) program { return &libtorrent{host: h} }
@@ -45,7 +47,7 @@ func (c *libtorrent) start(ctx context.Context) error {
 	defer stdout.Close()
 	listen := fmt.Sprintf("%s:%d,[%s]:%d", c.host.IP4, peerPort, c.host.IP6, peerPort)
 	c.process, err = c.host.Start("libtorrent", netns.Command{
-		Argv:  []string{"/usr/bin/python3", filepath.Join(wd, "libtorrent_driver.py"), listen},
+		Argv:  []string{"/usr/bin/python3", filepath.Join(wd, "libtorrent_driver.py"), listen, strconv.FormatBool(c.lsd)},
 		Stdin: stdin, Stdout: stdout,
 	})
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 type transmission struct {
 	host    *netns.Host
 	process *netns.Process
+	lsd     bool   // it looks for peers in the local network
 	session string // the X-Transmission-Session-Id that the daemon wants to see
 }
 
@@ -39,7 +40,7 @@ func newTransmission(h *netns.Host) program {
 
 func (c *transmission) start(ctx context.Context) error {
 	settings, err := json.MarshalIndent(map[string]any{
-		"dht-enabled": false, "lpd-enabled": false, "pex-enabled": false,
+		"dht-enabled": false, "lpd-enabled": c.lsd, "pex-enabled": false,
 		"utp-enabled":             false, // with it, it comes back over TCP only after a minute and more
 		"port-forwarding-enabled": false, "peer-port": peerPort, "peer-port-random-on-start": false,
 		"rpc-enabled": true, "rpc-bind-address": "127.0.0.1", "rpc-port": 9091, "rpc-authentication-required": false,
