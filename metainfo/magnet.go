@@ -30,8 +30,10 @@ const (
 	topicV2  = "urn:btmh:"
 	topicKey = "urn:btpk:"
 	sha256ID = "1220" // of a multihash: SHA-256, 32 bytes
-	scopeKey = "x.scope"
 )
+
+// scopeKey is the field of a link that says where peers may be. It is btd's.
+const scopeKey = "x.scope"
 
 // ErrMagnet is wrapped by every error about a magnet link that cannot be used.
 var ErrMagnet = errors.New("metainfo: bad magnet link")
