@@ -156,6 +156,8 @@ func TestUnreadableResumeDatabase(t *testing.T) {
 
 func TestDemo(t *testing.T) { runDemo(t) }
 
+func TestDemoWithSecret(t *testing.T) { runDemo(t, "--secret") }
+
 func TestDemoWithoutTracker(t *testing.T) { runDemo(t, "--trackerless") }
 
 func runDemo(t *testing.T, more ...string) {

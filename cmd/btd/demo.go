@@ -2,22 +2,23 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 
+	"btd/api/client"
 	"btd/dht"
 	"btd/metainfo"
 	"btd/metainfo/create"
 	"btd/session"
-	"btd/tracker/server"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -31,21 +32,26 @@ const (
 
 func newDemo() *cobra.Command {
 	size, seedRate := byteSize(96<<20), byteRate(32<<20)
-	var keep, trackerless bool
+	var keep, trackerless, secret bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run a whole swarm on this machine and check every byte",
-		Long: `demo makes content, a torrent and a tracker, starts one seeding and three
-downloading sessions in separate directories on loopback, and checks every
-byte that arrives. It uses no network but loopback and leaves nothing behind.
+		Long: `demo makes content, starts four daemons in separate directories on loopback,
+shares the content on one and joins on three, as btctl share and btctl join do,
+and checks every byte that arrives. It uses no network but loopback and leaves
+nothing behind.
 
 The seed's upload is limited, so that the downloaders have to trade with each
 other to finish soon: each must get at least a fifth of its bytes from the others.
 
-With --trackerless there is no tracker: they find each other over a private DHT.`,
+With --secret only those who have the shared line are spoken to, encrypted. With
+--trackerless there is no tracker: they find each other over a private DHT.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d := &demo{size: int64(size), seedRate: int64(seedRate), keep: keep, trackerless: trackerless, out: cmd.OutOrStdout(), screen: cmd.ErrOrStderr()}
+			if secret && trackerless {
+				return usageError{errors.New("--secret and --trackerless exclude each other: a torrent with a secret is not in a DHT")}
+			}
+			d := &demo{size: int64(size), seedRate: int64(seedRate), keep: keep, trackerless: trackerless, secret: secret, out: cmd.OutOrStdout(), screen: cmd.ErrOrStderr()}
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), demoTimeout,
 				fmt.Errorf("the demo was not through after %s", demoTimeout))
 			defer cancel()
@@ -55,6 +61,7 @@ With --trackerless there is no tracker: they find each other over a private DHT.
 	cmd.Flags().Var(&size, "size", "`bytes` of content")
 	cmd.Flags().Var(&seedRate, "seed-rate", "upload `rate` of the seed; 0 is unlimited")
 	cmd.Flags().BoolVar(&trackerless, "trackerless", false, "find peers over a private DHT instead of a tracker")
+	cmd.Flags().BoolVar(&secret, "secret", false, "give the swarm a secret")
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the directories afterwards and say where they are")
 	return cmd
 }
@@ -64,16 +71,16 @@ type demo struct {
 	size, seedRate int64
 	keep           bool
 	trackerless    bool
+	secret         bool
 	out, screen    io.Writer
 
-	root    string
-	file    []byte // the .torrent
-	meta    *metainfo.Metainfo
-	tracker string      // "" if there is none
-	boot    *dht.Server // the node that all others begin with; nil with a tracker
-	bootAt  string
-	all     []*session.Session // the seed first
-	names   []string
+	root   string
+	file   []byte // the .torrent
+	meta   *metainfo.Metainfo
+	line   string      // what the seed's daemon says that others join with; "" without a tracker
+	boot   *dht.Server // the node that all others begin with; nil with a tracker
+	bootAt string
+	all    []*demoDaemon // the seed first
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
@@ -85,24 +92,25 @@ func (d *demo) run(ctx context.Context) (err error) {
 	} else {
 		defer os.RemoveAll(d.root)
 	}
-	start := d.startTracker
 	if d.trackerless {
-		start = d.startNode
+		stop, err := d.startNode()
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
-	stop, err := start(ctx)
-	if err != nil {
-		return err
-	}
-	defer stop()
 	if err := d.makeContent(ctx); err != nil {
 		return fmt.Errorf("making the content: %w", err)
 	}
 	defer func() {
-		for _, s := range d.all {
-			err = errors.Join(err, s.Close())
+		for _, s := range d.all[min(1, len(d.all)):] {
+			err = errors.Join(err, s.close())
+		}
+		if len(d.all) > 0 { // last: the others say goodbye to its tracker
+			err = errors.Join(err, d.all[0].close())
 		}
 	}()
-	if err := d.startSessions(ctx); err != nil {
+	if err := d.startDaemons(ctx); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -113,24 +121,8 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return d.report(time.Since(began), shares)
 }
 
-// startTracker serves a tracker on a free loopback port.
-func (d *demo) startTracker(ctx context.Context) (stop func(), err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("starting the tracker: %w", err)
-	}
-	d.tracker = "http://" + l.Addr().String() + "/announce"
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- server.New(server.Config{}).Serve(ctx, l) }()
-	return func() {
-		cancel()
-		<-done
-	}, nil
-}
-
 // startNode runs a DHT node on a free loopback port.
-func (d *demo) startNode(context.Context) (stop func(), err error) {
+func (d *demo) startNode() (stop func(), err error) {
 	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
 	if err != nil {
 		return nil, fmt.Errorf("starting the DHT node: %w", err)
@@ -162,11 +154,9 @@ func (d *demo) makeContent(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Join(dir, "demo", "more"), 0o755); err != nil {
 		return err
 	}
-	seed := [32]byte{}
-	for i := range seed {
-		seed[i] = byte(rand.Uint32())
-	}
-	random := rand.NewChaCha8(seed)
+	var seed [32]byte
+	rand.Read(seed[:]) // never fails
+	random := mathrand.NewChaCha8(seed)
 	small := d.size/10 + 12345
 	for _, f := range []struct {
 		name string
@@ -182,11 +172,7 @@ func (d *demo) makeContent(ctx context.Context) error {
 		}
 	}
 	var err error
-	o := create.Options{PieceLength: 256 << 10, CreatedBy: "btd " + version}
-	if d.tracker != "" {
-		o.Trackers = [][]string{{d.tracker}}
-	}
-	d.file, err = create.Torrent(ctx, os.DirFS(dir), "demo", o)
+	d.file, err = create.Path(ctx, filepath.Join(dir, "demo"), create.Options{PieceLength: 256 << 10, CreatedBy: "btd " + version})
 	if err != nil {
 		return err
 	}
@@ -194,53 +180,80 @@ func (d *demo) makeContent(ctx context.Context) error {
 	return err
 }
 
-// dir is where session i keeps its content.
+// dir is where daemon i keeps its content.
 func (d *demo) dir(i int) string { return filepath.Join(d.root, fmt.Sprintf("peer%d", i), "content") }
 
-func (d *demo) startSessions(ctx context.Context) error {
+func (d *demo) startDaemons(ctx context.Context) error {
+	log := slog.New(slog.NewTextHandler(d.screen, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	for i := range 1 + demoDownloaders {
 		name := "seed"
-		cfg := session.Config{
-			StateDir: filepath.Join(d.root, fmt.Sprintf("peer%d", i), "state"), Dir: d.dir(i),
-			Listen: "127.0.0.1:0", Version: version,
-			Log: slog.New(slog.NewTextHandler(d.screen, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		if i > 0 {
+			name = fmt.Sprintf("downloader %d", i)
 		}
+		cfg := session.Config{Listen: "127.0.0.1:0", Version: version}
 		if d.boot != nil {
 			cfg.DHT = session.DHTConfig{On: true, Bootstrap: []string{d.bootAt}, Isolated: true}
 		}
-		if i == 0 {
-			cfg.Limits.Up = d.seedRate
-		} else {
-			name = fmt.Sprintf("downloader %d", i)
-		}
-		s, err := session.Open(cfg)
+		s, err := openDaemon(name, filepath.Join(d.root, fmt.Sprintf("peer%d", i)), cfg, log)
 		if err != nil {
-			return fmt.Errorf("starting the %s: %w", name, err)
+			return err
 		}
-		d.all, d.names = append(d.all, s), append(d.names, name)
-		if _, _, err := s.Add(ctx, d.file, session.AddOptions{}); err != nil {
-			return fmt.Errorf("adding the torrent to the %s: %w", name, err)
-		}
+		d.all = append(d.all, s)
 		if i == 0 {
-			if err := d.await(ctx, s, session.StateSeeding); err != nil {
-				return fmt.Errorf("waiting for the seed: %w", err)
+			if err := d.share(ctx, s); err != nil {
+				return fmt.Errorf("sharing: %w", err)
 			}
-			if err := d.announced(ctx); err != nil {
-				return fmt.Errorf("announcing the seed: %w", err)
-			}
-			where := "tracker at " + d.tracker
-			if d.boot != nil {
-				where = "no tracker, a DHT node at " + d.bootAt
-			}
-			fmt.Fprintf(d.out, "seeding %s in %d pieces on %s, %s\n",
-				humanize.IBytes(uint64(d.meta.Total)), d.meta.Pieces(), s.Addr(), where)
+			continue
+		}
+		req := client.AddRequest{Torrent: d.file}
+		if d.line != "" {
+			req = client.AddRequest{Magnet: d.line, Scope: client.ScopeLAN}
+		}
+		if _, err := s.api.Add(ctx, req); err != nil {
+			return fmt.Errorf("joining as %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
+// share adds the content to the seed's daemon and has it tracked, or found in
+// the DHT.
+func (d *demo) share(ctx context.Context, s *demoDaemon) error {
+	req := client.AddRequest{Torrent: d.file, Limits: client.Limits{Up: d.seedRate}}
+	if d.boot == nil {
+		req.Scope = client.ScopeLAN
+	}
+	if d.secret {
+		key, err := metainfo.NewSecret(rand.Reader)
+		if err != nil {
+			return err
+		}
+		req.Secret = key.String()
+	}
+	if _, err := s.api.Add(ctx, req); err != nil {
+		return err
+	}
+	if err := d.await(ctx, s, session.StateSeeding); err != nil {
+		return fmt.Errorf("waiting for the seed: %w", err)
+	}
+	where := "no tracker, a DHT node at " + d.bootAt
+	if d.boot != nil {
+		if err := d.announced(ctx); err != nil {
+			return fmt.Errorf("announcing the seed: %w", err)
+		}
+	} else {
+		line, err := s.api.Share(ctx, d.meta.Hash.String())
+		if err != nil {
+			return err
+		}
+		d.line, where = line.Magnet, "shared as "+metainfo.WithoutSecret(line.Magnet)
+	}
+	fmt.Fprintf(d.out, "seeding %s in %d pieces on %s, %s\n", humanize.IBytes(uint64(d.meta.Total)), d.meta.Pieces(), s.Addr(), where)
+	return nil
+}
+
 // await waits until the demo's torrent reaches a state in one session.
-func (d *demo) await(ctx context.Context, s *session.Session, want session.State) error {
+func (d *demo) await(ctx context.Context, s *demoDaemon, want session.State) error {
 	for {
 		t, err := s.Torrent(d.meta.Hash)
 		switch {

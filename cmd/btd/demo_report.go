@@ -39,10 +39,10 @@ func (d *demo) follow(ctx context.Context) ([]received, error) {
 				err = errors.New(t.Error)
 			}
 			if err == nil {
-				err = got[i+1].sample(s, d)
+				err = got[i+1].sample(s.Session, d)
 			}
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", d.names[i+1], err)
+				return nil, fmt.Errorf("%s: %w", d.all[i+1].name, err)
 			}
 			bars.set(i, t.HaveWanted, t.State == session.StateSeeding)
 			if t.State == session.StateSeeding {
@@ -101,12 +101,12 @@ func (d *demo) report(took time.Duration, got []received) error {
 		verdict := "every byte is right"
 		if err := sameTree(d.dir(0), d.dir(i)); err != nil {
 			verdict = "WRONG: " + err.Error()
-			bad = append(bad, fmt.Errorf("%s: %w", d.names[i], err))
+			bad = append(bad, fmt.Errorf("%s: %w", d.all[i].name, err))
 		}
 		if share < demoMinShare {
-			bad = append(bad, fmt.Errorf("%s got only %.0f %% from the other downloaders, want %.0f %%", d.names[i], share*100, demoMinShare*100))
+			bad = append(bad, fmt.Errorf("%s got only %.0f %% from the other downloaders, want %.0f %%", d.all[i].name, share*100, demoMinShare*100))
 		}
-		fmt.Fprintf(d.out, "%s: %s, %3.0f %% from the other downloaders\n", d.names[i], verdict, share*100)
+		fmt.Fprintf(d.out, "%s: %s, %3.0f %% from the other downloaders\n", d.all[i].name, verdict, share*100)
 	}
 	t, err := d.all[0].Torrent(d.meta.Hash)
 	if err != nil {
@@ -178,9 +178,9 @@ func (d *demo) bars() *bars {
 		return &bars{}
 	}
 	b := &bars{p: mpb.New(mpb.WithOutput(d.screen), mpb.WithWidth(50))}
-	for _, name := range d.names[1:] {
+	for _, s := range d.all[1:] {
 		b.bars = append(b.bars, b.p.AddBar(d.meta.Total,
-			mpb.PrependDecorators(decor.Name(name+" ")),
+			mpb.PrependDecorators(decor.Name(s.name+" ")),
 			mpb.AppendDecorators(decor.Percentage())))
 	}
 	return b

@@ -100,12 +100,17 @@ func (s *swarm) check(on []*machine) {
 }
 
 // sent is the payload that the first host has sent, as a multiple of the
-// content.
+// content, once it sends no more. (Pictures of a torrent are up to a second old.)
 func (s *swarm) sent(ctx context.Context) float64 {
 	s.T.Helper()
-	t, err := s.first.api.Torrent(ctx, s.id)
-	s.Must(err)
-	return float64(t.Uploaded) / float64(s.size)
+	var n int64 = -1
+	s.Must(netns.Poll(ctx, 1500*time.Millisecond, "the first host has nothing to send", func() (bool, error) {
+		t, err := s.first.api.Torrent(ctx, s.id)
+		last := n
+		n = t.Uploaded
+		return n == last && t.RateUp == 0, err
+	}))
+	return float64(n) / float64(s.size)
 }
 
 // The bars of a swarm on shaped links.
