@@ -87,6 +87,9 @@ API = [('rate', 'requests/s', 0), ('answered', 'answered', 0), ('failed', 'faile
        ('alone_up_mib_s', 'up alone MiB/s', 0), ('loaded_up_mib_s', 'loaded', 0)]
 API2 = [('%s_%s_ms' % (k, q), '%s %s ms' % (k, n), 1) for k in ('ls', 'torrent', 'peers', 'stats', 'limit')
         for q, n in (('p50', 'p50'), ('p999', 'p99.9'))]
+TRACKER = [('fill_per_s', 'new peers/s', 0), ('udp_per_s', 'UDP announces/s', 0), ('udp_us', 'CPU us each', 2),
+           ('http_per_s', 'HTTP, a connection each', 0), ('http_us', 'CPU us each', 1), ('keep_per_s', 'HTTP, kept alive', 0),
+           ('keep_us', 'CPU us each', 1), ('rss_mib', 'RSS MiB, all peers', 0), ('peak_rss_mib', 'peak RSS MiB', 0)]
 
 # Rows in the order of the report: title, columns, and what ratios are of (time, CPU).
 WALL_CPU = ('wall_s', 'cpu_s_per_gib')
@@ -105,6 +108,7 @@ ROWS = [
     ('files-shm', '10,000 files from a tuned libtorrent seed', [TRANSFER], WALL_CPU),
     ('many-disk', 'Many torrents: add, restart, idle', [MANY], ('restart_all_seeding_s', 'idle_cpu_pct')),
     ('many-shm', 'Many torrents: add, restart, idle', [MANY], ('restart_all_seeding_s', 'idle_cpu_pct')),
+    ('tracker', 'The tracker: a million peers announce, ten for each torrent', [TRACKER], None),
     ('firstbyte', 'First payload byte after the POST that adds a torrent', [FIRST], None),
     ('api', 'The API beside transfers at full speed; latency from the moment a request was due', [API, API2], None),
 ]
@@ -219,6 +223,10 @@ def bar(res):
     b.rival_or(many, 'idle CPU', 'idle_cpu_pct', 'rtorrent', 0.15, '%', 3)
     b.below(many, 'RSS', 'rss_mib', 40, 'MiB', 1)
     idle(b)
+    b.against('tracker', 'UDP announces/s', 'udp_per_s', '>=', 0.5, 'opentracker', 0)
+    b.always('tracker', 'at least 100,000 UDP announces/s', lambda r: '%.0f' % r['udp_per_s'], lambda r: r['udp_per_s'] >= 100000)
+    b.against('tracker', 'HTTP announces/s, a connection each', 'http_per_s', '>=', 0.5, 'opentracker', 0)
+    b.below('tracker', 'RSS with all peers', 'rss_mib', 500, 'MiB', 0)
     b.below('firstbyte', 'first byte, one file', 'single_p50_ms', 50, 'ms', 1)
     b.below('firstbyte', 'first byte, 10,000 files', 'files_p50_ms', 50, 'ms', 1)
     b.below('api', '99.9 % of answers', 'p999_ms', 300, 'ms', 1, strict=True)

@@ -14,6 +14,7 @@
 #   files                 10,000 files of 16 KiB
 #   many                  2,000 torrents: add, restart, idle
 #   idle                  2,000, 10,000 and 100,000 seeding torrents; btd only
+#   tracker               the tracker in btd beside opentracker: announces a second over UDP and HTTP, a million peers
 #   firstbyte             from the request that adds a torrent to its first payload byte; btd only
 #   api                   500 requests a second while seeding and downloading at full speed; btd only
 #
@@ -81,6 +82,7 @@ else
   CGO_ENABLED=0 go build -o "$work/bin/btd" ./cmd/btd
 fi
 CGO_ENABLED=0 go build -o "$work/bin/load" ./test/bench/load
+CGO_ENABLED=0 go build -o "$work/bin/trackerload" ./test/bench/trackerload
 (cd "$work/harness/refpeer" && CGO_ENABLED=0 GOWORK=off go build -o "$work/bin/refpeer" .)
 (cd "$work/harness/limits" && CGO_ENABLED=0 GOWORK=off go build -o "$work/bin/limits.all" .)
 # The same program for one measurement: LIMITS_ONLY names it.
@@ -268,6 +270,13 @@ row() {
         done
       done
       ;;
+    tracker)
+      present "$1" btd,opentracker
+      echo "bench: tracker: $clients"
+      run "$work/bin/trackerload" -btd "$work/bin/btd" -clients "$clients" -reps "$reps" -time "$tracker" -peers "$tracker_peers" \
+        -torrents "$((tracker_peers / 10))" -work "$work" -into "$results/tracker.json" >/dev/null || failed=1
+      keep
+      ;;
     firstbyte) load "$1" firstbyte ;;
     api)
       for ((i = 0; i < reps; i++)); do
@@ -280,10 +289,10 @@ row() {
 
 main() {
   many_idle=${BENCH_IDLE:-120} many_count=() idle=${BENCH_IDLE:-60} settle=10 interval=30m api=30 api_mib=1024
-  idle_n=${BENCH_IDLE_N:-2000 10000 100000}
+  idle_n=${BENCH_IDLE_N:-2000 10000 100000} tracker=5s tracker_peers=1000000
   if [ -n "$quick" ]; then
     many_idle=${BENCH_IDLE:-5} many_count=(--count 100) idle=${BENCH_IDLE:-20} settle=2 interval=30s api=5 api_mib=256
-    idle_n=${BENCH_IDLE_N:-200 1000}
+    idle_n=${BENCH_IDLE_N:-200 1000} tracker=1s tracker_peers=100000
   fi
   local new
   new=$(machine "$work/bin/btd")
@@ -301,7 +310,7 @@ main() {
   fi
   rows=("$@")
   if [ ${#rows[@]} -eq 0 ]; then
-    rows=(leech-ref seed-ref recheck swarm files many idle firstbyte api)
+    rows=(leech-ref seed-ref recheck swarm files many idle tracker firstbyte api)
   fi
   failed=
   for r in "${rows[@]}"; do

@@ -108,6 +108,9 @@ func measure(o *options, name string, r result) error {
 	if err != nil {
 		return err
 	}
+	if err := t.held(r); err != nil {
+		return err
+	}
 	for _, one := range []struct {
 		key string
 		put func() (rate, error)

@@ -4,10 +4,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"btd/api/client"
 )
 
 const host = "127.0.0.1" // where the trackers listen
@@ -24,6 +30,7 @@ type tracker struct {
 	cmd     *exec.Cmd
 	exit    chan struct{} // closed when it has ended
 	port    int
+	socket  string // of btd's API
 	version string
 }
 
@@ -38,12 +45,13 @@ func start(o *options, name, dir string) (*tracker, error) {
 	at := net.JoinHostPort(host, strconv.Itoa(t.port))
 	switch name {
 	case "btd":
+		t.socket = filepath.Join(dir, "s")
 		none := filepath.Join(dir, "none.toml")
 		if err := os.WriteFile(none, nil, 0o644); err != nil {
 			return nil, err
 		}
 		t.cmd = exec.Command(o.btd, "--config", none, "--state", filepath.Join(dir, "state"), "--dir", dir, "--listen", host+":0",
-			"--api-socket", filepath.Join(dir, "s"), "--log-level", "warn", "--dht=false",
+			"--api-socket", t.socket, "--log-level", "warn", "--dht=false",
 			"--tracker-enabled", "--tracker-open", "--tracker-listen", at)
 		out, _ := exec.Command(o.btd, "version").Output()
 		t.version = strings.TrimSpace(string(out))
@@ -77,23 +85,58 @@ func start(o *options, name, dir string) (*tracker, error) {
 		return nil, err
 	}
 	go func() { _ = t.cmd.Wait(); close(t.exit) }()
+	if err := t.ready(at, hashOf(o.load.torrents-1)); err != nil {
+		t.stop()
+		text, _ := os.ReadFile(log.Name())
+		return nil, fmt.Errorf("%s does not work: %w\n%s", name, err, text)
+	}
+	return t, nil
+}
+
+// ready waits until the last torrent of all is tracked: opentracker reads its
+// list while it serves already.
+func (t *tracker) ready(at string, last [20]byte) error {
+	u := "http://" + at + "/announce?peer_id=-LD0001-abcdefghijkl&port=1&left=1&info_hash=" + url.QueryEscape(string(last[:]))
+	u = strings.ReplaceAll(u, "+", "%20") // which opentracker takes for a plus
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := net.DialTimeout("tcp4", at, time.Second)
-		if err == nil {
-			conn.Close()
-			return t, nil
+		body, err := fetch(http.DefaultClient, u)
+		if err == nil && strings.Contains(body, "5:peers") {
+			return nil
 		}
 		select {
 		case <-t.exit:
-			text, _ := os.ReadFile(log.Name())
-			return nil, fmt.Errorf("%s has ended: %s", name, text)
+			return errors.New("it has ended")
 		default:
 		}
 		if time.Now().After(deadline) {
-			t.stop()
-			return nil, fmt.Errorf("%s does not listen: %w", name, err)
+			return fmt.Errorf("it answers %.200q (%w)", body, err)
 		}
 	}
+}
+
+func fetch(c *http.Client, u string) (string, error) {
+	resp, err := c.Get(u)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	return string(b), err
+}
+
+// held is what btd says of its tracker.
+func (t *tracker) held(r result) error {
+	if t.socket == "" {
+		return nil
+	}
+	c, err := client.New(client.Config{Address: t.socket})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	s, err := c.TrackerServer(context.Background())
+	r["held_peers"], r["held_torrents"], r["held_mib"] = s.Peers, s.Torrents, float64(s.Memory)/(1<<20)
+	return err
 }
 
 func (t *tracker) stop() {
