@@ -527,3 +527,37 @@ func TestRefusalsAreFew(t *testing.T) {
 		t.Error("an address has not one line a minute")
 	}
 }
+
+// TestManyStrangersFromOneAddress has somebody try until he is sent away
+// before anything is computed for him, which others do not feel.
+func TestManyStrangersFromOneAddress(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 16<<10, telling)
+	secret := newSecret(t)
+	s := closedSeed(t, c, secret, nil)
+	refused := func() int64 { return s.Stats().Counters["secret_handshakes_refused"] }
+	for i := 0; refused() == 0; i++ {
+		if i == 2000 {
+			t.Fatal("2,000 tries are answered")
+		}
+		conn, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(30 * time.Second))
+		conn.Write([]byte{secure.FirstByte, 3, 1, 0xff, 0xff}) // no record is that long: it costs us as little as can be
+		io.Copy(io.Discard, conn)
+		conn.Close()
+	}
+	plain := makeContent(t, 16<<10, map[string]int{"": 50_000})
+	add(t, s, plain, AddOptions{Dir: plain.dir})
+	await(t, s, plain, "seeding", complete)
+	leech := open(t, nil)
+	add(t, leech, plain, AddOptions{Peers: addrs(s)})
+	await(t, leech, plain, "completion", complete)
+	if runtime.GOOS == "linux" { // where all of 127/8 is ours
+		member := open(t, func(cfg *Config) { cfg.Listen = "127.0.0.2:0" })
+		add(t, member, c, AddOptions{Peers: addrs(s), Secret: secret})
+		await(t, member, c, "completion", complete)
+	}
+}

@@ -24,8 +24,15 @@ var (
 	keySchema      = []byte("schema")
 )
 
-// schema is the version of the layout that this package reads and writes.
-const schema = 1
+// schema is the newest version of the layout that this package reads. Files
+// are of version 1 until a torrent has a secret: a btd that knows no secrets
+// would take its record for damaged and bring it back in the open, and so must
+// not open the file.
+const (
+	schema        = 2
+	schemaFirst   = 1
+	schemaSecrets = 2
+)
 
 // DB is an open resume database. Its methods may be called from any
 // goroutine. Methods that change something return when the change is durable;

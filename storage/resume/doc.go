@@ -26,7 +26,8 @@
 // identity (one byte that says which hashes follow, then the hashes), CHUNK a
 // big-endian uint32:
 //
-//	meta      "schema"    the version of this layout, 4 bytes big-endian
+//	meta      "schema"    the version of this layout, 4 bytes big-endian: 1, or 2 once
+//	                      a torrent had a secret
 //	torrent   KEY         Record without its counters
 //	metainfo  KEY         the .torrent file, written once; empty until it is here
 //	stats     KEY         Counters

@@ -89,7 +89,7 @@ func checkSchema(path string, tx *bbolt.Tx) error {
 	switch n := binary.BigEndian.Uint32(v); {
 	case n > schema:
 		return fmt.Errorf("%w: %s has schema %d, this version reads up to %d: %s", ErrNewer, path, n, schema, adviceNewer)
-	case n != schema:
+	case n < schemaFirst:
 		return fmt.Errorf("it has schema %d", n)
 	}
 	if b := bucketsOf(tx); !b.complete() {
@@ -203,7 +203,7 @@ func initialise(bolt *store) error {
 				return err
 			}
 		}
-		return tx.Bucket(bucketMeta).Put(keySchema, binary.BigEndian.AppendUint32(nil, schema))
+		return tx.Bucket(bucketMeta).Put(keySchema, binary.BigEndian.AppendUint32(nil, schemaFirst))
 	})
 }
 

@@ -169,6 +169,46 @@ func TestRefusedFilesAreLeftAlone(t *testing.T) {
 	}
 }
 
+// TestSecretsKeepOlderVersionsOut looks at the schema, by which a btd that
+// knows no secrets refuses a file in which there is one.
+func TestSecretsKeepOlderVersionsOut(t *testing.T) {
+	secret := metainfo.Secret{1, 31: 2}
+	for name, change := range map[string]struct {
+		do   func(d *DB, rec Record) error
+		want uint32
+	}{
+		"nothing":            {func(*DB, Record) error { return nil }, schemaFirst},
+		"an open torrent":    {func(d *DB, rec Record) error { return d.Add(rec, nil) }, schemaFirst},
+		"a closed one":       {func(d *DB, rec Record) error { rec.Secret = secret; return d.Add(rec, nil) }, schemaSecrets},
+		"one that is closed": {func(d *DB, rec Record) error { must(t, d.Add(rec, nil)); rec.Secret = secret; return d.Update(rec) }, schemaSecrets},
+		"one with metadata": {func(d *DB, rec Record) error {
+			must(t, d.Add(rec, nil))
+			rec.Secret = secret
+			return d.Complete(rec, []byte("x"))
+		}, schemaSecrets},
+		"one that is gone": {func(d *DB, rec Record) error {
+			rec.Secret = secret
+			return errors.Join(d.Add(rec, nil), d.Remove(rec.Hash), d.Add(testRecord(3), nil))
+		}, schemaSecrets},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := testPath(t)
+			d := testOpen(t, path)
+			must(t, errors.Join(change.do(d, testRecord(1)), d.Close()))
+			b, err := bbolt.Open(path, 0o600, nil)
+			must(t, err)
+			must(t, b.View(func(tx *bbolt.Tx) error {
+				if got := binary.BigEndian.Uint32(tx.Bucket(bucketMeta).Get(keySchema)); got != change.want {
+					t.Errorf("schema %d, want %d", got, change.want)
+				}
+				return nil
+			}))
+			must(t, b.Close())
+			must(t, testOpen(t, path).Close())
+		})
+	}
+}
+
 func TestDirectoryThatIsMissing(t *testing.T) {
 	_, err := Open(filepath.Join(t.TempDir(), "missing", "resume.db"), nil)
 	if !errors.Is(err, fs.ErrNotExist) {

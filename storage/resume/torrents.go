@@ -112,6 +112,7 @@ func addOp(rec Record, raw []byte) (*op, error) {
 			return false, err
 		}
 		return true, errors.Join(
+			b.permit(&rec),
 			b.torrent.Put(key, record),
 			b.stats.Put(key, stats),
 			b.metainfo.Put(key, seal(key, metainfoVersion, raw)))
@@ -131,7 +132,7 @@ func updateOp(rec Record) (*op, error) {
 		changed := false
 		if !bytes.Equal(old, record) {
 			changed = true
-			if err := b.torrent.Put(key, record); err != nil {
+			if err := errors.Join(b.permit(&rec), b.torrent.Put(key, record)); err != nil {
 				return false, err
 			}
 		}

@@ -1,6 +1,7 @@
 package resume
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -47,6 +48,22 @@ func bucketsOf(tx *bbolt.Tx) *buckets {
 func (b *buckets) complete() bool {
 	return b.meta != nil && b.torrent != nil && b.metainfo != nil && b.stats != nil &&
 		b.bits != nil && b.dirty != nil && b.files != nil && b.kv != nil
+}
+
+// raise makes the file one of at least this schema.
+func (b *buckets) raise(to uint32) error {
+	if v := b.meta.Get(keySchema); len(v) == 4 && binary.BigEndian.Uint32(v) >= to {
+		return nil
+	}
+	return b.meta.Put(keySchema, binary.BigEndian.AppendUint32(nil, to))
+}
+
+// permit raises the schema if the record needs that.
+func (b *buckets) permit(rec *Record) error {
+	if rec.Secret.IsZero() {
+		return nil
+	}
+	return b.raise(schemaSecrets)
 }
 
 // do queues a change and waits until it is durable.
