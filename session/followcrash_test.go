@@ -289,6 +289,62 @@ func TestATorrentOfAUserIsLeftAlone(t *testing.T) {
 	}
 }
 
+// TestNamesDoNotLeadToFilesOfTheUser has a publisher choose names of files that
+// are there already.
+func TestNamesDoNotLeadToFilesOfTheUser(t *testing.T) {
+	t.Parallel()
+	one := makeContent(t, 32<<10, map[string]int{"a": 100_000, "b": 50_000})
+	two := one.version(t, "content", func(dir string) {
+		if err := os.Rename(filepath.Join(dir, "b"), filepath.Join(dir, "diary")); err != nil {
+			t.Error(err)
+		}
+	})
+	single := makeContent(t, 32<<10, map[string]int{"": 70_000})
+	for name, c := range map[string]struct {
+		first, next content
+		theirs      string
+		dirs        [2]string
+	}{
+		"the first version":         {one, two, "content/a", [2]string{"version-1", "version-2"}},
+		"within the old one's":      {one, two, "content/diary", [2]string{"", "version-2"}},
+		"where a directory is":      {one, single, "", [2]string{"", "version-2"}},
+		"none, of the right length": {one, two, "", [2]string{"", ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			seed := open(t, nil)
+			add(t, seed, c.first, AddOptions{Dir: c.first.dir})
+			add(t, seed, c.next, AddOptions{Dir: c.next.dir})
+			p := newSigner(3, "")
+			fake := &itemsDHT{peer: seed.Addr()}
+			s := open(t, withItems(fake))
+			path := filepath.Join(s.cfg.Dir, c.theirs)
+			if c.theirs != "" {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("dear diary"), 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			} else if c.next.meta.Hash == two.meta.Hash {
+				copyOf(t, one, s.cfg.Dir) // the data is here, as when a key is followed once more
+			}
+			for i, v := range []content{c.first, c.next} {
+				fake.set(p.item(t, int64(i+1), v), 0)
+				if i == 0 {
+					startFollowing(t, s, p, FollowOptions{})
+				}
+				lookNow(t, s, p)
+				got := switched(t, s, p, int64(i+1), v)
+				v.same(t, filepath.Join(s.cfg.Dir, c.dirs[i]))
+				if c.theirs == "" && c.next.meta.Hash == two.meta.Hash && got.Downloaded != 0 {
+					t.Errorf("version %d: fetched %d bytes of what was here", i+1, got.Downloaded)
+				}
+			}
+			if got, err := os.ReadFile(path); c.theirs != "" && string(got) != "dear diary" {
+				t.Errorf("the user's file is %q, %v", got[:min(len(got), 20)], err)
+			}
+		})
+	}
+}
+
 func TestFollowingEnds(t *testing.T) {
 	t.Parallel()
 	one := makeContent(t, 32<<10, map[string]int{"a": 300_000})

@@ -46,7 +46,7 @@ type follower struct {
 	follows map[[20]byte]*errand  // by target
 	pubs    map[[20]byte]*errand  // likewise
 	todo    map[*errand]time.Time // what has work to do, and not before when
-	changed chan struct{}         // closed, and made anew, when a follow moved on
+	changed chan struct{}         // closed, and made anew, when a follow moved on or failed to
 }
 
 // errand is one item. Its fields are guarded by follower.mu.
@@ -73,6 +73,7 @@ type errand struct {
 
 	follow  resume.Follow // of what is followed
 	news    *dht.Item     // to be taken in
+	taking  bool          // that is under way
 	failed  string        // why it does not get on
 	working bool
 	busy    chan struct{}      // capacity 1: held by whoever changes follow
@@ -329,6 +330,8 @@ func (f *follower) work(ctx context.Context, x *errand) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	interrupted := ctx.Err() != nil
+	x.taking = false
+	f.moved()
 	x.halt()
 	x.working = false
 	switch {

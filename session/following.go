@@ -177,8 +177,8 @@ func versionOf(v resume.Version) Version {
 	return Version{Hash: hashOf(v), Seq: v.Seq}
 }
 
-// LookNow asks the DHT for the newest item of what is followed, and waits for
-// the answer.
+// LookNow asks the DHT for the newest item of what is followed, and waits until
+// the answer is here and recorded.
 func (s *Session) LookNow(ctx context.Context, target [20]byte) (Followed, error) {
 	f := s.follower
 	x := f.find(f.follows, target)
@@ -188,9 +188,22 @@ func (s *Session) LookNow(ctx context.Context, target [20]byte) (Followed, error
 	if err := f.await(ctx, x); err != nil {
 		return Followed{}, err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return x.followed(), nil
+	for {
+		f.mu.Lock()
+		v, moved := x.followed(), f.changed
+		through := x.gone || x.failed != "" || x.news == nil && !x.taking
+		f.mu.Unlock()
+		if through {
+			return v, nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return v, context.Cause(ctx)
+		case <-f.s.ctx.Done():
+			return v, ErrClosed
+		}
+	}
 }
 
 // await looks at x now and waits until that is over.

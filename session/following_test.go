@@ -171,7 +171,9 @@ func newFeed(t *testing.T, name string, edit func(dir string)) feed {
 func (x feed) first(t *testing.T, s *Session, o FollowOptions) {
 	t.Helper()
 	startFollowing(t, s, x.signer, o)
-	lookNow(t, s, x.signer)
+	if v := lookNow(t, s, x.signer); v.Current.Seq != 1 && v.Next.Seq != 1 {
+		t.Errorf("the look is not through: %+v", v)
+	}
 	switched(t, s, x.signer, 1, x.one)
 }
 
@@ -181,7 +183,9 @@ func (x feed) second(t *testing.T, s *Session) Torrent {
 	add(t, x.from, x.two, AddOptions{Dir: x.two.dir})
 	await(t, x.from, x.two, "seeding", complete)
 	x.publish(t, x.from, 2, x.two)
-	lookNow(t, s, x.signer)
+	if v := lookNow(t, s, x.signer); v.Current.Seq != 2 && v.Next.Seq != 2 {
+		t.Errorf("the look is not through: %+v", v)
+	}
 	return switched(t, s, x.signer, 2, x.two)
 }
 

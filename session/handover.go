@@ -56,11 +56,21 @@ func (f *follower) arrange(ctx context.Context, rec *resume.Follow, e *entry, ne
 		}
 		was, _ = old.record()
 	}
-	dir := rec.Dir
-	if rec.Keep || old != nil && !drop || m != nil && was.Dir == dir && follow.Collide(filesOf(m), filesOf(next)) {
-		dir = versionDir(rec)
+	r, _ := e.record()
+	dir := r.Dir
+	if own := versionDir(rec); dir != own { // else that was settled before
+		dir = rec.Dir
+		var theirs []metainfo.File // that the new version may write to
+		if m != nil && was.Dir == dir && drop {
+			theirs = m.Files
+		}
+		if rec.Keep || old != nil && !drop || !f.free(dir, next, theirs) {
+			if dir = own; !f.free(dir, next, nil) {
+				return fmt.Errorf("version %d has no place: in %s there are other files in its way", rec.Next.Seq, own)
+			}
+		}
 	}
-	if r, _ := e.record(); r.Dir != dir {
+	if r.Dir != dir {
 		if err := e.change(f.s.db, func(r *resume.Record) { r.Dir = dir }); err != nil {
 			return fmt.Errorf("recording the directory of version %d: %w", rec.Next.Seq, err)
 		}
@@ -77,6 +87,38 @@ func (f *follower) arrange(ctx context.Context, rec *resume.Follow, e *entry, ne
 	return f.takeOver(ctx, m, was.Dir, next, dir)
 }
 
+// free tells whether a version can be in a directory without writing to what is
+// not its own. Whoever publishes chooses the names: they must not lead to files
+// of the user's. A file that is there has to be of the old version, or as long
+// as the new one says.
+func (f *follower) free(dir string, next *metainfo.Metainfo, theirs []metainfo.File) bool {
+	if nothingAt(dir, next.Name) {
+		return true
+	}
+	if follow.Collide(filesOf(theirs), filesOf(next.Files)) {
+		return false
+	}
+	files, err := f.s.store.Open(storage.Options{Info: &next.Info, Dir: dir})
+	if err != nil {
+		return false
+	}
+	defer files.Close()
+	stats, err := files.Stat()
+	if err != nil {
+		return false
+	}
+	own := make(map[string]bool, len(theirs))
+	for _, x := range theirs {
+		own[x.Path] = true
+	}
+	for i, x := range next.Files {
+		if stats[i].Exists && !x.Pad && stats[i].Size != x.Length && !own[x.Path] {
+			return false
+		}
+	}
+	return true
+}
+
 // takeOver makes what two versions have in common be where the next one wants
 // it. Nothing is believed of it: the next version is verified before it is
 // used. What cannot be taken over is fetched.
@@ -91,7 +133,7 @@ func (f *follower) takeOver(ctx context.Context, m *metainfo.Metainfo, from stri
 		return err
 	}
 	defer dst.Close()
-	for i, j := range follow.Match(filesOf(m), filesOf(next)) {
+	for i, j := range follow.Match(filesOf(m.Files), filesOf(next.Files)) {
 		if j < 0 {
 			continue
 		}
@@ -114,9 +156,9 @@ func (f *follower) takeOver(ctx context.Context, m *metainfo.Metainfo, from stri
 }
 
 // filesOf are the files of a torrent as follow looks at them.
-func filesOf(m *metainfo.Metainfo) []follow.File {
-	out := make([]follow.File, len(m.Files))
-	for i, f := range m.Files {
+func filesOf(files []metainfo.File) []follow.File {
+	out := make([]follow.File, len(files))
+	for i, f := range files {
 		out[i] = follow.File{Path: f.Path, Length: f.Length, Pad: f.Pad || f.Symlink}
 	}
 	return out

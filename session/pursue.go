@@ -44,7 +44,7 @@ func itemOf(i *dht.Item) resume.Item {
 func (f *follower) pursue(ctx context.Context, x *errand) error {
 	f.mu.Lock()
 	rec, news := x.follow, x.news
-	x.news = nil
+	x.news, x.taking = nil, x.news != nil
 	f.mu.Unlock()
 	if news != nil {
 		if err := f.takeIn(ctx, x, &rec, news); err != nil {
@@ -123,7 +123,7 @@ func (f *follower) record(x *errand, rec *resume.Follow) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	x.follow = *rec
+	x.follow, x.taking = *rec, false
 	x.hold(&rec.Item)
 	f.moved()
 	return nil

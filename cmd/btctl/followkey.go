@@ -178,7 +178,7 @@ func (a *app) look(ctx context.Context, c *client.Client, id string) error {
 	case v.Current != nil:
 		a.say("version %d is the newest: %s", v.Current.Seq, v.Current.Torrent)
 	default:
-		a.say("nothing is known of it yet: a version that was just found shows in a moment, else it is looked for again")
+		a.say("nothing is published yet: it is looked for again")
 	}
 	if a.json {
 		return a.printJSON(v)
