@@ -3,8 +3,11 @@
 package lan
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -176,4 +179,54 @@ func TestMulticastAlone(t *testing.T) {
 		}
 	}
 	t.Logf("without a tracker the last was through after %.1f s", took.Seconds())
+}
+
+// TestChangedFile writes to a file while it is shared: none of that is sent,
+// and all that did not change is.
+func TestChangedFile(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
+	defer cancel()
+	s := newSwarm(ctx, t, 32<<20, nil)
+	on := s.others[:3]
+	path := filepath.Join(s.root, "more", "second file.dat")
+	before, err := os.ReadFile(path)
+	s.Must(err)
+	after := bytes.Clone(before)
+	for i := 0; i < len(after); i += 16 << 10 {
+		after[i] ^= 0xff
+	}
+	s.Must(os.WriteFile(path, after, 0o644))
+	for _, m := range on {
+		_, err := m.btctl(ctx, "join", s.line)
+		s.Must(err)
+	}
+	left := 0
+	s.Must(netns.Poll(ctx, 50*time.Millisecond, "the first host names the file", func() (bool, error) {
+		x, err := s.first.api.Torrent(ctx, s.id)
+		left = x.PiecesHave
+		return strings.Contains(x.Error, "second file.dat") && strings.Contains(x.Error, "changed"), err
+	}))
+	said, err := s.first.says("level=ERROR", "changed while they are shared", "second file.dat")
+	if err != nil || !said {
+		t.Errorf("the log does not name the file (%v)", err)
+	}
+	for _, m := range on {
+		s.Must(netns.Poll(ctx, 50*time.Millisecond, m.Name+" gets all that did not change", func() (bool, error) {
+			x, err := m.api.Torrent(ctx, s.id)
+			if x.Corrupt > 0 {
+				t.Errorf("%s was sent %d bytes of the changed file", m.Name, x.Corrupt)
+			}
+			return x.PiecesHave == left && left > 0, err
+		}))
+	}
+	// The file is as it was again.
+	s.Must(os.WriteFile(path, before, 0o644))
+	_, err = s.first.btctl(ctx, "verify", s.id)
+	s.Must(err)
+	_, failed := s.join(ctx, on)
+	s.Must(errors.Join(failed...))
+	s.check(on)
+	x, err := on[0].api.Torrent(ctx, s.id)
+	s.Must(err)
+	t.Logf("%d of %d pieces were through while the file was another", left, x.Pieces)
 }
