@@ -69,8 +69,7 @@ func newSwarm(ctx context.Context, t *testing.T, size int64, flags []string, sha
 func (s *swarm) machine(ctx context.Context, name string, flags ...string) *machine {
 	s.T.Helper()
 	h := s.Host(name)
-	_, err := h.Shape(link)
-	s.Must(err)
+	s.Must(h.Shape(link))
 	m, err := start(ctx, h, flags...)
 	s.Must(err)
 	return m
@@ -128,8 +127,11 @@ func measure(t *testing.T, most float64, share ...string) (slow bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
 	s := newSwarm(ctx, t, mebibytes<<20, nil, share...)
-	rate, err := netns.Measure(ctx, s.others[0].Host, s.others[1].Host, 40<<20)
+	rate, trip, err := netns.Measure(ctx, s.others[0].Host, s.others[1].Host, 40<<20)
 	s.Must(err)
+	if !netns.HasNetem() {
+		t.Logf("this kernel has no netem: the links have no delay of %v, only that of the queues before them", link.Delay)
+	}
 	took, failed := s.join(ctx, s.others)
 	if err := errors.Join(failed...); err != nil {
 		t.Fatal(err)
@@ -140,9 +142,9 @@ func measure(t *testing.T, most float64, share ...string) (slow bool) {
 		cpu += m.cpu()
 	}
 	factor := took.Seconds() * linkSpeed / float64(s.size)
-	t.Logf("%d MiB to %d hosts over links of %d Mbit/s (plain TCP: %.0f Mbit/s): the last is through after %.2f s, %.2f x content / link speed; "+
+	t.Logf("%d MiB to %d hosts over links of %d Mbit/s (plain TCP: %.0f Mbit/s, round trip %.1f ms): the last is through after %.2f s, %.2f x content / link speed; "+
 		"the first host sent %.2f x the content; CPU %.1f s at the first, %.1f s at the others together",
-		mebibytes, joiners, link.Mbit, rate*8/1e6, took.Seconds(), factor, sent, s.first.cpu(), cpu)
+		mebibytes, joiners, link.Mbit, rate*8/1e6, trip.Seconds()*1000, took.Seconds(), factor, sent, s.first.cpu(), cpu)
 	if sent > mostSent {
 		t.Errorf("the first host sent %.3f x the content, at most %.2f are allowed", sent, mostSent)
 	}

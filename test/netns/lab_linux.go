@@ -73,11 +73,13 @@ func (l *Lab) Host(name string) *Host {
 		return IP(fmt.Sprintf("link add %s type veth peer name eth0 netns %s", h.port, ns.Path()),
 			fmt.Sprintf("link set %s master br0 up", h.port))
 	}))
-	l.Must(ns.Do(func() error {
-		return IP("link set eth0 up", fmt.Sprintf("addr add %s/24 dev eth0", h.IP4),
-			fmt.Sprintf("addr add %s/64 dev eth0 nodad", h.IP6))
-	}))
+	l.Must(ns.Do(h.addresses))
 	return h
+}
+
+// addresses brings the host's link up and gives it its addresses.
+func (h *Host) addresses() error {
+	return IP("link set eth0 up", fmt.Sprintf("addr add %s/24 dev eth0", h.IP4), fmt.Sprintf("addr add %s/64 dev eth0 nodad", h.IP6))
 }
 
 func (l *Lab) adopt(h *Host) {
