@@ -100,14 +100,13 @@ func (s *Server) serveTorrent(w http.ResponseWriter, r *http.Request, from sourc
 		http.Error(w, errRate.Error(), http.StatusTooManyRequests)
 		return
 	}
-	select {
-	case s.files <- struct{}{}:
-		defer func() { <-s.files }()
-	case <-r.Context().Done():
+	file, done, err := s.files.get(r.Context(), [20]byte(b))
+	if err != nil {
+		http.NotFound(w, r)
 		return
 	}
-	file, err := s.cfg.TorrentFile([20]byte(b))
-	if err != nil || len(file) == 0 {
+	defer done()
+	if len(file) == 0 {
 		http.NotFound(w, r)
 		return
 	}

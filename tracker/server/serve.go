@@ -15,7 +15,6 @@ import (
 const (
 	maxConns    = 2048 // over HTTP; more wait to be accepted
 	maxPerHost  = 256  // of them of one address; more are closed
-	maxFiles    = 16   // torrent files being sent
 	requestTime = 10 * time.Second
 	idleTime    = 20 * time.Second
 	maxHeader   = 16 << 10 // bytes
@@ -91,11 +90,11 @@ func (l *limited) Accept() (net.Conn, error) {
 
 // hostOf is the address of the other side, of IPv6 its network.
 func hostOf(conn net.Conn) netip.Addr {
-	at, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-	if err != nil {
+	at, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
 		return netip.Addr{}
 	}
-	a := at.Addr().Unmap().WithZone("")
+	a := at.AddrPort().Addr().Unmap().WithZone("")
 	if a.Is4() || a.IsLinkLocalUnicast() {
 		return a
 	}

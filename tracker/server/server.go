@@ -82,8 +82,8 @@ type Server struct {
 	peers    atomic.Int64
 	conns    atomic.Int64 // over HTTP
 	refused  [reasons]atomic.Int64
-	handlers sync.Pool     // of *handler; they hold nothing between requests
-	files    chan struct{} // one for each torrent file that is being sent
+	handlers sync.Pool // of *handler; they hold nothing between requests
+	files    *files
 }
 
 // New makes a tracker.
@@ -92,7 +92,7 @@ func New(cfg Config) *Server {
 	s := &Server{
 		cfg: cfg, began: time.Now(), expire: uint32(max(1, cfg.Expire/time.Second)), seed: maphash.MakeSeed(),
 		own: ownAddrs{list: listOwn}, meter: newMeter(cfg.Rate, cfg.Burst), census: &census{seed: maphash.MakeSeed()},
-		handlers: sync.Pool{New: newHandler}, files: make(chan struct{}, maxFiles),
+		handlers: sync.Pool{New: newHandler}, files: newFiles(cfg.TorrentFile),
 	}
 	var key [16]byte
 	rand.Read(key[:]) // never fails
