@@ -25,7 +25,7 @@ func TestPeersAgainstModel(t *testing.T) {
 		model := map[netip.AddrPort]entered{}
 		now := s.began
 		population := []int{5, 30, 600}[seed%3]
-		for step := range 2500 {
+		for step := range 1500 {
 			now = now.Add(time.Duration(rng.IntN(600)) * time.Millisecond)
 			sec, _ := s.clock(now)
 			addr := netip.AddrFrom4([4]byte{10, 0, byte(rng.IntN(4)), byte(rng.IntN(40))})

@@ -424,3 +424,28 @@ func TestFailoverOverSockets(t *testing.T) {
 		t.Errorf("%d leechers after goodbye", leechers)
 	}
 }
+
+// A socket that cannot be read many packets at a time is read one by one.
+func TestPacketsOneByOne(t *testing.T) {
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := server.New(server.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.ServeUDP(ctx, struct{ net.PacketConn }{conn}) }()
+	c := tracker.NewClient(tracker.Config{Timeout: 20 * time.Second})
+	defer c.Close()
+	u := "udp://" + conn.LocalAddr().String() + "/announce"
+	for n := range 3 {
+		r, err := c.Announce(t.Context(), tracker.Request{URL: u, InfoHash: hash, PeerID: peerID(n), Port: uint16(n + 1), Left: 1, Family: tracker.IPv4})
+		if err != nil || len(r.Peers) != n || r.Leechers != n+1 {
+			t.Errorf("announce %d: %+v, %v", n, r, err)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
