@@ -271,6 +271,9 @@ func (s *Session) AddPeers(_ context.Context, h metainfo.Hash, addrs []netip.Add
 		if !a.IsValid() || a.Port() == 0 || a.Addr().IsUnspecified() || a.Addr().IsMulticast() {
 			return fmt.Errorf("%w: %s is not the address of a peer", ErrInvalid, a)
 		}
+		if a.Addr().Is6() && a.Addr().IsLinkLocalUnicast() && a.Addr().Zone() == "" {
+			return fmt.Errorf("%w: %s is a link-local address, which needs a zone: [fe80::1%%eth0]:6881", ErrInvalid, a)
+		}
 		if !e.scope().Covers(a.Addr()) {
 			return fmt.Errorf("%w: the torrent has scope lan, and %s is not in a local network", ErrInvalid, a)
 		}

@@ -38,7 +38,9 @@ func (t *torrent) rememberPeers() {
 	}
 	var b []byte
 	for _, a := range list {
-		b = appendAddr(b, a)
+		if a.Addr().Zone() == "" { // interfaces may have other names after a restart
+			b = appendAddr(b, a)
+		}
 	}
 	if err := t.s.db.Put(peersKey(t.e.hash), b); err != nil {
 		t.log.Warn("remembering peers", "err", err)
@@ -60,8 +62,8 @@ func (t *torrent) recallPeers() {
 	t.learn(parseAddrs(b), FromResume)
 }
 
-// appendAddr writes an address as one byte of length, the address and the
-// port. A zone is not kept.
+// appendAddr writes an address without a zone as one byte of length, the
+// address and the port.
 func appendAddr(b []byte, a netip.AddrPort) []byte {
 	ip := a.Addr().AsSlice()
 	b = append(b, byte(len(ip)))

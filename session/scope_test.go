@@ -41,6 +41,9 @@ func TestLANTorrentsKnowOnlyLocalPeers(t *testing.T) {
 	if err := s.AddPeers(t.Context(), c.meta.Hash, []netip.AddrPort{outside}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("adding a peer on the Internet: %v", err)
 	}
+	if err := s.AddPeers(t.Context(), c.meta.Hash, []netip.AddrPort{netip.MustParseAddrPort("[fe80::1]:1")}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("adding a link-local peer in no network: %v", err)
+	}
 	r, h := dialExt(t, s, c, "pexpeer", peerwire.ExtHandshake{M: peerwire.ExtIDs{peerwire.ExtPEX: 1}})
 	m := peerwire.PEX{Added: []peerwire.PEXPeer{{Addr: outside}, {Addr: netip.MustParseAddrPort("127.0.0.8:9")}}}
 	r.send(peerwire.AppendExtended(nil, h.M[peerwire.ExtPEX], m.Append(nil)))

@@ -83,7 +83,7 @@ func (b *Book) invariants(t *testing.T, now time.Time) {
 func TestAddressesNobodyIsAtAreRefused(t *testing.T) {
 	b := newBook(Config{})
 	for _, a := range []string{
-		"1.2.3.4:0", "0.0.0.0:1", "0.1.2.3:1", "224.0.0.1:1", "239.1.1.1:1", "255.255.255.255:1", "250.0.0.1:1",
+		"[fe80::1]:1", "1.2.3.4:0", "0.0.0.0:1", "0.1.2.3:1", "224.0.0.1:1", "239.1.1.1:1", "255.255.255.255:1", "250.0.0.1:1",
 		"[::]:1", "[ff02::1]:1", "[2001:db8::1]:0", "[::ffff:0.0.0.0]:1", "[::ffff:224.0.0.1]:1",
 	} {
 		if b.Add(ap(a), "tracker", start) {

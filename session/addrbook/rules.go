@@ -18,9 +18,13 @@ var (
 	reserved    = netip.MustParsePrefix("240.0.0.0/4") // 255.255.255.255 too
 )
 
-// valid tells whether a peer can listen at a, which is normal.
+// valid tells whether a peer can listen at a, which is normal. A link-local IPv6
+// address is none without its zone.
 func valid(a netip.AddrPort) bool {
 	ip := a.Addr()
+	if ip.Is6() && ip.IsLinkLocalUnicast() && ip.Zone() == "" {
+		return false
+	}
 	return ip.IsValid() && a.Port() != 0 && !ip.IsUnspecified() && !ip.IsMulticast() &&
 		!thisNetwork.Contains(ip) && !reserved.Contains(ip)
 }

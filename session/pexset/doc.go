@@ -10,6 +10,9 @@
 // and not taken: a peer on the Internet neither hears of those of a private
 // network nor can send us into our own.
 //
+// A link-local address is passed on to neighbours on its network, without its zone,
+// and what such a neighbour tells of gets the zone of his.
+//
 // It is pure: no socket, no goroutine, no clock. The same calls give the same
 // answers.
 package pexset

@@ -58,6 +58,9 @@ func (l *Listener) Take(now time.Time, from netip.Addr, m *peerwire.PEX) (addrs 
 		if !sensible(p.Addr, from) || hosts[ip] && !ip.IsLoopback() {
 			continue
 		}
+		if z := from.Zone(); z != "" && ip.Is6() && ip.IsLinkLocalUnicast() { // in the network where we met
+			p.Addr = netip.AddrPortFrom(ip.WithZone(z), p.Addr.Port())
+		}
 		hosts[ip] = true
 		l.taken++
 		addrs = append(addrs, p)

@@ -169,6 +169,32 @@ func TestReach(t *testing.T) {
 	}
 }
 
+// TestLinkLocalPeers has neighbours on one network tell of others there.
+func TestLinkLocalPeers(t *testing.T) {
+	here := []peerwire.PEXPeer{{Addr: ap("[fe80::1%eth0]:1")}, {Addr: ap("[fe80::2%eth1]:2")}, {Addr: ap("[fe80::3%eth0]:3")}}
+	for to, want := range map[string][]peerwire.PEXPeer{
+		"[fe80::3%eth0]:3": {{Addr: ap("[fe80::1]:1")}},
+		"[fe80::4%eth1]:4": {{Addr: ap("[fe80::2]:2")}},
+		"[fd00::1]:1":      nil,
+		"30.1.1.1:1":       nil,
+	} {
+		teller := NewTeller(start)
+		m, _ := teller.Message(start.Add(soon), ap(to), there, here)
+		if !slices.Equal(m.Added, want) {
+			t.Errorf("%s is told of %v, want %v", to, m.Added, want)
+		}
+		if m, ok := teller.Message(start.Add(soon+Every), ap(to), there, here); ok {
+			t.Errorf("%s is told again: %v", to, m)
+		}
+	}
+	var l Listener
+	m := peerwire.PEX{Added: []peerwire.PEXPeer{{Addr: ap("[fe80::1]:1")}, {Addr: ap("[fd00::1]:1")}}}
+	got, _ := l.Take(start, netip.MustParseAddr("fe80::9%eth0"), &m)
+	if len(got) != 2 || got[0].Addr != ap("[fe80::1%eth0]:1") || got[1].Addr != ap("[fd00::1]:1") {
+		t.Errorf("taken are %v", got)
+	}
+}
+
 func TestWhatIsTaken(t *testing.T) {
 	var l Listener
 	m := peerwire.PEX{Added: contacts(0, 80)}

@@ -47,9 +47,13 @@ func (t *Teller) Message(now time.Time, to, self netip.AddrPort, contacts []peer
 		return m, false
 	}
 	here := make(map[netip.AddrPort]bool, len(contacts))
+	whom := netip.AddrPortFrom(to.Addr().WithZone(""), to.Port())
 	for _, c := range contacts {
 		addr := netip.AddrPortFrom(c.Addr.Addr().Unmap(), c.Addr.Port())
-		if here[addr] || addr == to || addr == self || !sensible(addr, to.Addr()) {
+		if z := addr.Addr().Zone(); z != "" && z == to.Addr().Zone() { // a neighbour of both of us
+			addr = netip.AddrPortFrom(addr.Addr().WithZone(""), addr.Port())
+		}
+		if here[addr] || addr == whom || addr == self || !sensible(addr, to.Addr()) {
 			continue
 		}
 		here[addr] = true
