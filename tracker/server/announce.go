@@ -51,6 +51,7 @@ var (
 func (s *Server) announce(a *announce, out *answer, at time.Time) error {
 	now, millis := s.clock(at)
 	out.self, out.four, out.six = false, out.four[:0], out.six[:0]
+	a.alone = s.standsAlone(a.addr, at)
 	self := s.isSelf(a, at)
 	if !self && !s.meter.allow(a.key(), millis) {
 		s.refuse(becauseRate)
@@ -126,8 +127,8 @@ func enter[A ip](s *Server, sw *swarm, p *peers[A], addr A, a *announce, now uin
 	place = p.find(s.seed, &addr, a.port)
 	if a.event == eventStopped {
 		if place >= 0 && p.list[place].id == a.peerID { // nobody can stop another
+			s.census.drop(keyOf(&p.list[place]))
 			p.remove(s.seed, place, classOf(a.addr))
-			s.census.drop(a.key())
 			s.peers.Add(-1)
 		}
 		return -1, nil
@@ -142,12 +143,16 @@ func enter[A ip](s *Server, sw *swarm, p *peers[A], addr A, a *announce, now uin
 			s.refuse(becausePerSource)
 			return -1, errPerSource
 		}
-		place = p.add(s.seed, record[A]{addr: addr, port: a.port, heard: now}, classOf(a.addr))
+		r := record[A]{addr: addr, port: a.port, heard: now}
+		if a.alone {
+			r.heard |= aloneBit
+		}
+		place = p.add(s.seed, r, classOf(a.addr))
 		s.census.add(key)
 		s.peers.Add(1)
 	}
 	r := &p.list[place]
-	r.id, r.heard = a.peerID, now|r.heard&doneBit
+	r.id, r.heard = a.peerID, now|r.heard&flagBits
 	if a.event == eventCompleted && a.seed && r.heard&doneBit == 0 {
 		r.heard |= doneBit
 		sw.downloads++

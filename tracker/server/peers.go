@@ -17,13 +17,17 @@ type record[A ip] struct {
 	addr  A
 	port  uint16
 	id    [20]byte
-	heard uint32 // doneBit, and when it announced last, in seconds of the server's clock
+	heard uint32 // its bits, and when it announced last, in seconds of the server's clock
 }
 
-// doneBit marks a peer whose completed event was counted.
-const doneBit = 1 << 31
+// Bits of record.heard.
+const (
+	doneBit  = 1 << 31 // its completed event was counted
+	aloneBit = 1 << 30 // it counts as a source of its own: see source.alone
+	flagBits = doneBit | aloneBit
+)
 
-func (r *record[A]) at() uint32 { return r.heard &^ doneBit }
+func (r *record[A]) at() uint32 { return r.heard &^ flagBits }
 
 // peers is the peers of one torrent that have addresses of one family: seeds
 // first, in no order otherwise. A long list has an index, so that finding,
@@ -202,14 +206,14 @@ func (p *peers[A]) unindex(seed maphash.Seed, at int) {
 }
 
 // sweep drops peers that were not heard of since a time, and tells of each.
-func (p *peers[A]) sweep(seed maphash.Seed, now, since uint32, gone func(addr *A) class) {
+func (p *peers[A]) sweep(seed maphash.Seed, now, since uint32, gone func(*record[A]) class) {
 	p.swept, p.oldest = now, now
 	for i := len(p.list) - 1; i >= 0; i-- { // what remove moves to place i was looked at already
 		if at := p.list[i].at(); at >= since {
 			p.oldest = min(p.oldest, at)
 			continue
 		}
-		p.remove(seed, i, gone(&p.list[i].addr))
+		p.remove(seed, i, gone(&p.list[i]))
 	}
 }
 

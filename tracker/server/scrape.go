@@ -29,6 +29,7 @@ func (s *Server) scrape(hash [20]byte, token bool, via transport, now uint32) (t
 // mayScrape takes a scrape of n torrents out of the source's bucket.
 func (s *Server) mayScrape(from source, at time.Time) bool {
 	_, millis := s.clock(at)
+	from.alone = s.standsAlone(from.addr, at)
 	if !s.meter.allow(from.key(), millis) {
 		s.refuse(becauseRate)
 		return false

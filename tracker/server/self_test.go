@@ -159,3 +159,49 @@ func TestNobodyElseIsSelf(t *testing.T) {
 		t.Errorf("told %q", got)
 	}
 }
+
+// In our own networks each IPv6 address is limited by itself, elsewhere a /64.
+func TestStandsAlone(t *testing.T) {
+	s := machine()
+	now := time.Now()
+	key := func(a string) uint64 {
+		addr := netip.MustParseAddr(a)
+		src := sourceOf(addr, 0, netip.Addr{})
+		src.alone = s.standsAlone(src.addr, now)
+		return src.key()
+	}
+	for _, tt := range []struct {
+		a, b string
+		same bool
+	}{
+		{"2001:db8::77", "2001:db8::78", false},
+		{"2001:db8:0:1::77", "2001:db8:0:1::78", true},
+		{"2001:db8:0:1::77", "2001:db8:0:2::77", false},
+		{"fd00::1", "fd00::2", false},
+		{"fe80::1%two", "fe80::2%two", false},
+		{"1.2.3.4", "1.2.3.5", false},
+		{"::ffff:1.2.3.4", "1.2.3.4", true},
+	} {
+		if (key(tt.a) == key(tt.b)) != tt.same {
+			t.Errorf("%s and %s: one source %v, want %v", tt.a, tt.b, !tt.same, tt.same)
+		}
+	}
+	// What a peer is counted as does not change with our own addresses.
+	s.tell(t, "2001:db8::77", "", 1, overHTTP)
+	s.own.last.Store(&ownList{at: now.Add(time.Hour)})
+	s.tell(t, "2001:db8::77", "", 1, overHTTP)
+	s.tell(t, "2001:db8::78", "", 1, overHTTP)
+	s.Unregister([20]byte{1})
+	s.cfg.Listed = true
+	s.Unregister([20]byte{1})
+	for row := range s.census.cells {
+		for i := range s.census.cells[row] {
+			if n := s.census.cells[row][i].Load(); n != 0 {
+				t.Fatalf("row %d counts %d peers where there are none", row, n)
+			}
+		}
+	}
+	if s.peers.Load() != 0 {
+		t.Errorf("%d peers", s.peers.Load())
+	}
+}

@@ -73,7 +73,7 @@ func (l *limited) Accept() (net.Conn, error) {
 			<-l.room
 			return nil, err
 		}
-		host := hostOf(conn)
+		host := l.server.hostOf(conn)
 		if !l.enter(host) {
 			conn.Close()
 			l.server.refuse(becauseConnections)
@@ -88,14 +88,14 @@ func (l *limited) Accept() (net.Conn, error) {
 	}
 }
 
-// hostOf is the address of the other side, of IPv6 its network.
-func hostOf(conn net.Conn) netip.Addr {
+// hostOf is the address of the other side, or its network, as the limits go.
+func (s *Server) hostOf(conn net.Conn) netip.Addr {
 	at, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}
 	}
 	a := at.AddrPort().Addr().Unmap().WithZone("")
-	if a.Is4() || a.IsLinkLocalUnicast() {
+	if a.Is4() || s.standsAlone(a, time.Now()) {
 		return a
 	}
 	net64, _ := a.Prefix(64) // has that many bits

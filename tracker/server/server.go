@@ -21,7 +21,7 @@ type Config struct {
 	MaxNumWant  int           // addresses in an answer; 0 means 200, more than 500 means 500
 	MaxTorrents int           // with peers; 0 means 500,000; announces for more are refused
 	MaxPeers    int           // of all torrents; 0 means 2,000,000; more are refused
-	PerSource   int           // peers that one IPv4 address or IPv6 network (/64) may enter; 0 means 5,000
+	PerSource   int           // peers that one IPv4 address or IPv6 network (/64) may enter; 0 means 5,000; in networks of ours each address by itself
 	Rate, Burst int           // requests a second of one such source, and at once; 0 means 100 and 2,000
 	TrackerID   string        // "tracker id" in answers over HTTP; "" means none
 

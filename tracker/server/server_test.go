@@ -227,6 +227,11 @@ func TestRates(t *testing.T) {
 		if got := refused("[2001:db8:1:3::1]:5", 30); got != 0 {
 			t.Errorf("%d of another IPv6 network were refused", got)
 		}
+		for i := range 100 { // a building's own network, where each machine has an address of it
+			if got := refused(fmt.Sprintf("[fd00:1::%x]:5", i), 3); got != 0 {
+				t.Fatalf("machine %d of a private IPv6 network is refused", i)
+			}
+		}
 		if n := s.Stats().Refused["too many requests of one address"]; n != 50 {
 			t.Errorf("%d refusals counted, want 50", n)
 		}

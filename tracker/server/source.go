@@ -1,7 +1,10 @@
 package server
 
 import (
+	"encoding/binary"
 	"net/netip"
+	"slices"
+	"time"
 )
 
 // class is who can reach an address.
@@ -28,6 +31,7 @@ type source struct {
 	addr  netip.Addr // without a zone, and unmapped
 	zone  uint32     // index of the interface of a link-local IPv6 address
 	local netip.Addr // our address that it was sent to; invalid if that is not known
+	alone bool       // it has an IPv6 address that counts by itself for the limits
 }
 
 // packed is a link-local address with its zone in bytes that are zero in all
@@ -60,28 +64,50 @@ func class6(a *[16]byte) class {
 	return classOf(netip.AddrFrom16(*a))
 }
 
-// key is what the limits of one source go by: an IPv4 address, or the network
-// that one IPv6 host can take any address of.
+// key is what the limits of one source go by: an IPv4 address; of IPv6 the
+// network that one host can take any address of, or the address alone.
 func (s source) key() uint64 {
 	if s.addr.Is4() {
 		a := s.addr.As4()
-		return 1<<32 | uint64(a[0])<<24 | uint64(a[1])<<16 | uint64(a[2])<<8 | uint64(a[3])
+		return key4(&a)
 	}
-	return netKey(s.packed())
+	return key6(s.packed(), s.alone)
 }
 
-func key4(a *[4]byte) uint64 { return source{addr: netip.AddrFrom4(*a)}.key() }
-
-func key6(a *[16]byte) uint64 { return netKey(*a) }
-
-func netKey(a [16]byte) uint64 {
-	var k uint64
-	half := a[:8]
-	if isLink(a) {
-		half = a[8:] // all of them are in one network
+// keyOf is the key of the source that entered a peer.
+func keyOf[A ip](r *record[A]) uint64 {
+	switch a := any(&r.addr).(type) {
+	case *[4]byte:
+		return key4(a)
+	case *[16]byte:
+		return key6(*a, r.heard&aloneBit != 0)
 	}
-	for _, b := range half {
-		k = k<<8 | uint64(b)
+	return 0
+}
+
+func key4(a *[4]byte) uint64 { return 1<<32 | uint64(binary.BigEndian.Uint32(a[:])) }
+
+func key6(a [16]byte, alone bool) uint64 {
+	network, host := binary.BigEndian.Uint64(a[:]), binary.BigEndian.Uint64(a[8:])
+	if alone {
+		return network*0x9e3779b97f4a7c15 + host
 	}
-	return k
+	return network
+}
+
+// standsAlone tells whether an IPv6 address is to be limited by itself: it is
+// of a network of ours, where each of many machines has one, and not of one
+// that somebody else has as a whole.
+func (s *Server) standsAlone(a netip.Addr, at time.Time) bool {
+	if a.Is4() {
+		return false
+	}
+	if a.IsPrivate() || a.IsLinkLocalUnicast() || a.IsLoopback() {
+		return true
+	}
+	b := a.As16()
+	return slices.ContainsFunc(s.own.now(at), func(own ownAddr) bool {
+		o := own.addr.As16()
+		return own.addr.Is6() && [8]byte(o[:8]) == [8]byte(b[:8])
+	})
 }

@@ -83,7 +83,7 @@ func (s *Server) current(sh *shard, hash [20]byte, now uint32) *swarm {
 	}
 	due := func(oldest, swept uint32) bool { return now-oldest >= s.expire && now-swept >= s.expire/64 }
 	if due(sw.four.oldest, sw.four.swept) || sw.six != nil && due(sw.six.oldest, sw.six.swept) ||
-		sw.self != nil && now-sw.self.heard&^doneBit >= s.expire {
+		sw.self != nil && now-sw.self.heard&^flagBits >= s.expire {
 		s.sweep(sh, hash, sw, now)
 	}
 	return sh.swarms[hash]
@@ -103,19 +103,19 @@ func (s *Server) clear(sh *shard, hash [20]byte, sw *swarm) { s.drop(sh, hash, s
 
 func (s *Server) drop(sh *shard, hash [20]byte, sw *swarm, now, since uint32) {
 	gone := int64(0)
-	sw.four.sweep(s.seed, now, since, func(a *[4]byte) class {
+	sw.four.sweep(s.seed, now, since, func(r *record[[4]byte]) class {
 		gone++
-		s.census.drop(key4(a))
-		return class4(a)
+		s.census.drop(keyOf(r))
+		return class4(&r.addr)
 	})
 	if sw.six != nil {
-		sw.six.sweep(s.seed, now, since, func(a *[16]byte) class {
+		sw.six.sweep(s.seed, now, since, func(r *record[[16]byte]) class {
 			gone++
-			s.census.drop(key6(a))
-			return class6(a)
+			s.census.drop(keyOf(r))
+			return class6(&r.addr)
 		})
 	}
-	if sw.self != nil && sw.self.heard&^doneBit < since {
+	if sw.self != nil && sw.self.heard&^flagBits < since {
 		sw.self = nil
 		gone++
 	}
