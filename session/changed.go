@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"btd/metainfo"
+	"btd/peerwire"
 	"btd/piece"
 	"btd/storage"
 	"btd/storage/resume"
@@ -19,17 +20,20 @@ import (
 // changes is how the torrent deals with files that somebody else writes to
 // while it is shared. storage notices that before such a byte goes out. Then
 // nobody is served until the pieces of those files were hashed; peers connect
-// again and are told what is left. Pieces that no longer fit are not fetched
-// again by themselves, for that would overwrite what somebody has done on
-// purpose: their files are held, until they are as they were or the user has
-// the torrent verified.
+// again and are told what is left. A file that changes again soon is not hashed
+// each time: its pieces are withdrawn until it has been left alone for a while.
+//
+// Pieces that no longer fit are not fetched again by themselves, for that would
+// overwrite what somebody has done on purpose: their files are held, until
+// they are as they were or the user has the torrent verified.
 type changes struct {
-	found   bool      // a file changed: nothing is read until it is known which, and why
-	looking bool      // that is being found out
-	next    time.Time // not before: a file may change all the time
-	suspect []int     // files that are verified because they changed
-	held    []int     // changed files of which pieces do not fit any more
-	text    string    // about held, for users
+	found    bool      // a file changed: nothing is read until it is known which
+	looking  bool      // that is being found out
+	next     time.Time // when held files are looked at; what changes before is restless
+	suspect  []int     // files that are verified because they changed
+	held     []int     // changed files of which pieces do not fit any more, or may not
+	restless []int     // those of them that were written to since they were verified
+	text     string    // about held, for users
 }
 
 // changeEvery is the time between two looks at files that change or are held.
@@ -64,7 +68,8 @@ func (t *torrent) onChanged(err error) {
 // tickChanges looks at the files if that is due.
 func (t *torrent) tickChanges() {
 	c := &t.disk.changes
-	if !c.found && len(c.held) == 0 || c.looking || t.disk.err != nil || t.disk.check != nil || t.now.Before(c.next) {
+	due := c.found || len(c.held) > 0 && !t.now.Before(c.next)
+	if !due || c.looking || t.disk.err != nil || t.disk.check != nil {
 		return
 	}
 	c.looking = true
@@ -75,7 +80,7 @@ func (t *torrent) tickChanges() {
 	})
 }
 
-// looked verifies the files that changed.
+// looked verifies the files that changed, or those that change no more.
 func (t *torrent) looked(changed []int, now []storage.FileStat, err error) {
 	c := &t.disk.changes
 	c.looking = false
@@ -83,24 +88,57 @@ func (t *torrent) looked(changed []int, now []storage.FileStat, err error) {
 		t.fail(err, true) // c.found stays: looked again once that is over
 		return
 	}
+	found, soon := c.found, t.now.Before(c.next)
 	c.found = false
 	c.next = t.now.Add(t.s.cfg.changeEvery)
 	t.choke.next = t.now
-	if len(changed) == 0 {
+	if len(changed) > 0 {
+		t.disk.files.Seal(now)
+	}
+	switch {
+	case found && !soon:
+		t.checkFiles(changed)
+	case len(changed) > 0:
+		t.setAside(changed)
+	case !found:
+		t.checkFiles(c.restless)
+	}
+}
+
+// checkFiles verifies files that changed.
+func (t *torrent) checkFiles(files []int) {
+	if len(files) == 0 {
 		return
 	}
-	t.disk.files.Seal(now)
-	c.suspect = join(c.suspect, changed)
+	c := &t.disk.changes
+	c.suspect, c.restless = join(c.suspect, files), nil
 	want := piece.NewBitfield(t.geo.Pieces())
-	for _, i := range changed {
-		if first, last, ok := t.disk.span(i); ok {
-			for n := first; n <= last; n++ {
-				want.Set(n)
-			}
+	for _, i := range files {
+		t.disk.each(i, func(n piece.Index) { want.Set(n) })
+	}
+	t.log.Info("verifying changed files", "files", len(files), "first", t.meta.Files[files[0]].Path, "pieces", want.Count())
+	t.startCheck(want)
+}
+
+// setAside withdraws files that change again and again. Peers that cannot be
+// told so have to connect again.
+func (t *torrent) setAside(files []int) {
+	c := &t.disk.changes
+	c.restless = join(c.restless, files)
+	c.suspect = join(c.suspect, files)
+	for _, i := range files {
+		t.disk.each(i, t.losePiece)
+	}
+	for k := len(t.peers.all) - 1; k >= 0; k-- {
+		if p := t.peers.all[k]; p.ext.M[peerwire.ExtDontHave] == 0 {
+			t.drop(p, errNotReady)
 		}
 	}
-	t.log.Info("verifying changed files", "files", len(changed), "first", t.meta.Files[changed[0]].Path, "pieces", want.Count())
-	t.startCheck(want)
+	t.judge()
+	if t.pick.Missing() > 0 {
+		t.incomplete()
+	}
+	t.publishNow()
 }
 
 func join(a, b []int) []int {
@@ -121,13 +159,12 @@ func (t *torrent) judge() {
 			continue // nobody fetches it again
 		}
 		bad := false
-		first, last, ok := t.disk.span(i)
-		for n := first; ok && n <= last; n++ {
+		t.disk.each(i, func(n piece.Index) {
 			if !t.pick.Have().Has(n) {
 				lost.Set(n)
 				bad = true
 			}
-		}
+		})
 		if bad {
 			c.held = append(c.held, i)
 		}
@@ -163,6 +200,10 @@ func (t *torrent) heldText(pieces int) string {
 	if len(held) > 1 {
 		have = "have"
 	}
+	if len(t.disk.changes.restless) > 0 {
+		return fmt.Sprintf("%s %s changed again soon after the content was verified: %d of %d pieces are not offered "+
+			"until nobody has written to what changes for a while", text, have, pieces, t.geo.Pieces())
+	}
 	return fmt.Sprintf("%s %s changed since the content was verified: %d of %d pieces do not fit any more and are not offered. "+
 		"Nothing is written over that; verify the torrent to fetch what it was", text, have, pieces, t.geo.Pieces())
 }
@@ -173,7 +214,7 @@ func (t *torrent) release() {
 	t.disk.files.Seal(nil)
 	c := &t.disk.changes
 	held := len(c.held) > 0
-	c.suspect, c.held, c.text = nil, nil, ""
+	c.suspect, c.held, c.restless, c.text = nil, nil, nil, ""
 	if held {
 		t.saveHeld()
 	}

@@ -212,6 +212,37 @@ func TestFileTouchedWhileShared(t *testing.T) {
 	}
 }
 
+// TestFileThatChangesAllTheTime: it is not hashed each time, and the others are
+// served meanwhile. Once it is left alone, it is served as well.
+func TestFileThatChangesAllTheTime(t *testing.T) {
+	c := makeContent(t, 64<<10, map[string]int{"log": 1 << 20, "other": 1 << 20})
+	seed := seedOf(t, c, func(c *Config) { c.changeEvery, c.Limits.Up = 3*time.Second, 512<<10 })
+	recorded(t, seed, c)
+	name := filepath.Join(c.dir, "content", "log")
+	leech := open(t, nil)
+	add(t, leech, c, AddOptions{Peers: addrs(seed)})
+	restless := func(v Torrent) bool {
+		touch(t, name)
+		if err := seed.AddPeers(t.Context(), c.meta.Hash, addrs(leech)); err != nil {
+			t.Fatal(err)
+		}
+		return v.State == StateError && strings.Contains(v.Error, "content/log has changed again soon after") && v.PiecesHave == 16
+	}
+	await(t, seed, c, "the file to be set aside", restless)
+	// Who was cut off waits before coming back; others are served at once.
+	second, third := open(t, nil), open(t, nil)
+	add(t, second, c, AddOptions{Peers: addrs(seed)})
+	await(t, second, c, "the other file", func(v Torrent) bool {
+		touch(t, name)
+		return v.PiecesHave >= 16
+	})
+	await(t, seed, c, "seeding", func(v Torrent) bool { return v.State == StateSeeding && v.Error == "" })
+	add(t, third, c, AddOptions{Peers: addrs(seed)})
+	if v := await(t, third, c, "completion", complete); v.Corrupt != 0 {
+		t.Errorf("%d corrupt bytes", v.Corrupt)
+	}
+}
+
 // TestFileReplacedWhileIdle: a torrent that has no loop is looked at when it
 // wakes.
 func TestFileReplacedWhileIdle(t *testing.T) {

@@ -42,6 +42,15 @@ func (l layout) span(i int) (first, last piece.Index, ok bool) {
 	return first, last, true
 }
 
+// each calls f with every piece that overlaps file i.
+func (l layout) each(i int, f func(piece.Index)) {
+	if first, last, ok := l.span(i); ok {
+		for n := first; n <= last; n++ {
+			f(n)
+		}
+	}
+}
+
 // bytesOf counts the bytes of piece i in files for which keep is true.
 func (l layout) bytesOf(i piece.Index, keep func(file int) bool) int64 {
 	var n int64

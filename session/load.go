@@ -117,6 +117,12 @@ func (t *torrent) open() (plan recovery, err error) {
 		plan.changed = nil // what a download has not got yet is fetched
 	}
 	plan.changed, plan.stats = join(t.whileShared(plan.changed, stats), held), stats
+	for _, i := range held { // they may be as they were
+		t.disk.each(i, func(n piece.Index) {
+			plan.check.Set(n)
+			plan.have.Clear(n)
+		})
+	}
 	return plan, nil
 }
 
