@@ -41,7 +41,8 @@ func (t *Torrent) unseal() {
 }
 
 // Changed looks at all files by name, and tells which of them are not what
-// Seal said, and what all of them are now. There are none without a Seal.
+// Seal said, those that came or went included, and what all of them are now.
+// There are none without a Seal.
 func (t *Torrent) Changed() (files []int, now []FileStat, err error) {
 	seal := t.seal.Load()
 	if seal == nil {
@@ -51,7 +52,7 @@ func (t *Torrent) Changed() (files []int, now []FileStat, err error) {
 		return nil, nil, err
 	}
 	for i, was := range *seal {
-		if t.sealed(i, was) && now[i] != was {
+		if t.info.Files[i].Length > 0 && now[i] != was {
 			files = append(files, i)
 		}
 	}
@@ -61,18 +62,13 @@ func (t *Torrent) Changed() (files []int, now []FileStat, err error) {
 	return files, now, nil
 }
 
-// sealed tells whether a file that was like this is one to look at.
-func (t *Torrent) sealed(file int, was FileStat) bool {
-	return was.Exists && t.info.Files[file].Length > 0
-}
-
 // intact tells, as an error, that an open file is no longer what the seal says.
 func (t *Torrent) intact(seal *[]FileStat, file int, f *os.File) error {
 	if seal == nil || file < 0 {
 		return nil
 	}
 	was := (*seal)[file]
-	if !t.sealed(file, was) {
+	if !was.Exists {
 		return nil
 	}
 	size, modTime, err := sizeAndTime(f)

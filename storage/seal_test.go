@@ -140,6 +140,30 @@ func TestSealAndReplacedFile(t *testing.T) {
 	}
 }
 
+// TestChangedTellsOfFilesThatComeAndGo: also of one that was not there before.
+func TestChangedTellsOfFilesThatComeAndGo(t *testing.T) {
+	r := sealed(t)
+	was := r.tor.Sealed()
+	if err := os.Remove(r.path(2)); err != nil {
+		t.Fatal(err)
+	}
+	gone, now, err := r.tor.Changed()
+	if err != nil || !slices.Equal(gone, []int{2}) {
+		t.Errorf("a file that is gone: %v, %v", gone, err)
+	}
+	r.tor.Seal(now)
+	if files, _, err := r.tor.Changed(); err != nil || files != nil {
+		t.Errorf("nothing more: %v, %v", files, err)
+	}
+	if err := os.WriteFile(r.path(2), r.file(2), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if files, _, err := r.tor.Changed(); err != nil || !slices.Equal(files, []int{2}) {
+		t.Errorf("a file that is back: %v, %v", files, err)
+	}
+	r.tor.Seal(was)
+}
+
 // TestSealEndsWithAWrite: what this program writes is no change.
 func TestSealEndsWithAWrite(t *testing.T) {
 	r := sealed(t)
