@@ -33,8 +33,12 @@ type changes struct {
 	suspect  []int     // files that are verified because they changed
 	held     []int     // changed files of which pieces do not fit any more, or may not
 	restless []int     // those of them that were written to since they were verified
+	vain     int       // how often in a row a change was found that is not there
 	text     string    // about held, for users
 }
+
+// mostVain is after how many changes that are not there nobody looks any more.
+const mostVain = 3
 
 // changeEvery is the time between two looks at files that change or are held.
 const changeEvery = 30 * time.Second
@@ -92,8 +96,17 @@ func (t *torrent) looked(changed []int, now []storage.FileStat, err error) {
 	c.found = false
 	c.next = t.now.Add(t.s.cfg.changeEvery)
 	t.choke.next = t.now
-	if len(changed) > 0 {
+	switch {
+	case len(changed) > 0:
+		c.vain = 0
 		t.disk.files.Seal(now)
+	case found && now != nil:
+		// The file was another one by then; or this file system says one thing
+		// of a name and another of the file when it is open.
+		if c.vain++; c.vain == mostVain {
+			t.log.Warn("this file system does not tell reliably when files change: it is not asked any more")
+			t.disk.files.Seal(nil)
+		}
 	}
 	switch {
 	case found && !soon:

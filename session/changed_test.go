@@ -243,6 +243,42 @@ func TestFileThatChangesAllTheTime(t *testing.T) {
 	}
 }
 
+// TestChangesThatAreNotThere: where names and open files are told of
+// differently, nobody would ever be served.
+func TestChangesThatAreNotThere(t *testing.T) {
+	c := makeContent(t, 64<<10, map[string]int{"a": 1 << 20})
+	seed := seedOf(t, c, quick)
+	recorded(t, seed, c)
+	e, err := seed.find(c.meta.Hash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := seed.wake(e, false)
+	for i := range mostVain {
+		err := run.ask(t.Context(), func(t2 *torrent) {
+			if t2.disk.files.Sealed() == nil {
+				t.Errorf("no seal any more after %d times", i)
+			}
+			t2.disk.changes.found = true
+			t2.looked(nil, t2.disk.files.Sealed(), nil)
+			if !t2.disk.readable() || t2.disk.stuck() {
+				t.Error("nobody is served")
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	err = run.ask(t.Context(), func(t2 *torrent) {
+		if t2.disk.files.Sealed() != nil {
+			t.Error("the file system is still asked")
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestFileReplacedWhileIdle: a torrent that has no loop is looked at when it
 // wakes.
 func TestFileReplacedWhileIdle(t *testing.T) {
