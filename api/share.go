@@ -51,7 +51,7 @@ func (s *Server) share(w http.ResponseWriter, r *http.Request) error {
 	if err := s.addTier(r.Context(), h, urls); err != nil {
 		return err
 	}
-	link := metainfo.Magnet{Hash: h, Name: t.Name, Trackers: urls, Scope: t.Options.Scope, Secret: secret}
+	link := metainfo.Magnet{Hash: h, Name: t.Name, Length: t.Size, Trackers: urls, Scope: t.Options.Scope, Secret: secret}
 	out := client.ShareResponse{Magnet: link.String()}
 	if secret.IsZero() { // else its file is for members only
 		out.URL = fileURL(urls[0], h, t.Options.Scope)

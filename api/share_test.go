@@ -95,7 +95,7 @@ func TestShare(t *testing.T) {
 			t.Fatal(err)
 		}
 		m, err := metainfo.ParseMagnet(got.Magnet)
-		if err != nil || m.Hash != hashOf(1) || m.Name != "torrent-1" || m.Scope != metainfo.ScopeLAN || !slices.Equal(m.Trackers, tr.urls[1:5]) {
+		if err != nil || m.Hash != hashOf(1) || m.Name != "torrent-1" || m.Length != 1<<30 || m.Scope != metainfo.ScopeLAN || !slices.Equal(m.Trackers, tr.urls[1:5]) {
 			t.Errorf("%s: %+v, %v", got.Magnet, m, err)
 		}
 		if want := "http://10.1.2.3:6969/t/" + lan + ".torrent?scope=lan"; got.URL != want {

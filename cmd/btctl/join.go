@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -26,7 +27,7 @@ func (a *app) joinCmd() *cobra.Command {
 		Short: "get what another machine shares",
 		Long: `Get what another machine of the local network shares, and pass it on to
 others. LINE is what btctl share has printed there; quote it, a shell would take
-it apart.
+it apart. - reads it from stdin, where others on this machine do not see it.
 
 With --wait the command shows progress and ends when everything is here and
 verified: 0; with an error, or if no other machine is found within half a
@@ -53,6 +54,13 @@ func (a *app) join(ctx context.Context, line string, f joinFlags) error {
 		if req.Dir, err = absoluteDir("--path", f.dir); err != nil {
 			return err
 		}
+	}
+	if line == "-" {
+		b, err := io.ReadAll(io.LimitReader(a.in, metainfo.MaxMagnet+1))
+		if err != nil {
+			return fmt.Errorf("read stdin: %w", err)
+		}
+		line = string(b)
 	}
 	c, err := a.connect()
 	if err != nil {
@@ -99,6 +107,8 @@ func checkLine(line string) error {
 	switch {
 	case err != nil:
 		return usagef("%s\nIs the line whole, as btctl share has printed it?", strings.TrimPrefix(err.Error(), "metainfo: "))
+	case m.Hash.IsZero():
+		return usagef("the link names a key and no torrent: it is no line of btctl share (btctl add takes it)")
 	case m.Scope != metainfo.ScopeLAN:
 		return usagef("the line is cut off, or no line of btctl share: it has no x.scope=lan (btctl add takes links from elsewhere)")
 	}

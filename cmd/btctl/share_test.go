@@ -231,6 +231,18 @@ func TestJoinMagnet(t *testing.T) {
 	}
 }
 
+func TestJoinFromStdin(t *testing.T) {
+	d := sharing(t, nil)
+	r := world{env: map[string]string{"BTD_API": "unix://" + d.socket}, stdin: lanLink + "\n"}.run("join", "-")
+	if r.code != 0 || d.added(t).Magnet != lanLink {
+		t.Errorf("%v: %s", r, d.asked())
+	}
+	r = world{env: map[string]string{"BTD_API": "unix://" + d.socket}, stdin: strings.Repeat("x", metainfo.MaxMagnet+10)}.run("join", "-")
+	if r.code != 2 {
+		t.Errorf("%v", r)
+	}
+}
+
 // TestJoinCutOff cuts the lines at every place.
 func TestJoinCutOff(t *testing.T) {
 	d := newDaemon(t)
@@ -253,6 +265,7 @@ func TestJoinCutOff(t *testing.T) {
 	}
 	for line, says := range map[string]string{
 		"magnet:?xt=urn:btih:" + idA: "cut off", lanLink[:50]: "Is the line whole", lanURL[:40]: "Is the line whole", "hello": "no line of btctl share",
+		"magnet:?xs=urn:btpk:" + strings.Repeat("0a", 32) + "&x.scope=lan": "names a key",
 		lanURL + "#x": "no address", "http://user@10.1.2.3:1/t/" + idA + ".torrent?scope=lan": "no address",
 	} {
 		if r := d.run("join", line); r.code != 2 || !strings.Contains(r.err, says) {
