@@ -143,8 +143,7 @@ func newSeeker(s *Session, udp udpSockets) *seeker {
 
 // refuseUTP tells who tries to connect over uTP (BEP 29) that nobody does here.
 // Without the DHT the system would say so, since nobody would listen at the
-// port. Who hears nothing waits before it tries TCP: libtorrent 3 s,
-// Transmission a minute and more.
+// port. Who hears nothing waits before it tries TCP, libtorrent for 3 s.
 func (s *Session) refuseUTP(conn *net.UDPConn) func(b []byte, from netip.AddrPort) bool {
 	var answer []byte
 	return func(b []byte, from netip.AddrPort) (ok bool) {

@@ -21,23 +21,30 @@ type aria2 struct {
 	host    *netns.Host
 	process *netns.Process
 	http    *http.Client
-	lsd     bool   // it looks for peers in the local network
-	gid     string // aria2's name of the torrent
-	upLimit int    // bytes/s of each torrent added; 0 is unlimited
+	lsd     bool              // it looks for peers in the local network
+	gids    map[string]string // aria2's names of the torrents, by hash
+	joined
+	upLimit int // bytes/s of each torrent added; 0 is unlimited
 }
 
-func newAria2(h *netns.Host) program { return &aria2{host: h, http: h.HTTP()} }
+func newAria2(h *netns.Host) program {
+	return &aria2{host: h, http: h.HTTP(), gids: map[string]string{}}
+}
 
 func (c *aria2) start(ctx context.Context) error {
-	var err error
-	c.process, err = c.host.Start("aria2", netns.Command{Argv: []string{
+	argv := []string{
 		"aria2c", "--no-conf", "--enable-rpc=true", "--rpc-listen-port=6800", "--rpc-listen-all=false", "--rpc-save-upload-metadata=false",
 		"--dir=" + c.host.Dir, "--listen-port=" + strconv.Itoa(peerPort),
 		// Without DHT it has no UDP socket, and so no UDP trackers.
-		"--enable-dht=true", "--dht-listen-port=50001", "--dht-file-path=" + filepath.Join(c.host.Dir, "dht.dat"), "--enable-dht6=false",
+		"--enable-dht=true", "--dht-listen-port=" + strconv.Itoa(dhtPort), "--dht-file-path=" + filepath.Join(c.host.Dir, "dht.dat"), "--enable-dht6=false",
 		"--bt-enable-lpd=" + strconv.FormatBool(c.lsd), "--enable-peer-exchange=false", "--file-allocation=none", "--seed-ratio=0.0",
 		"--async-dns=false", "--summary-interval=0", "--show-console-readout=false", "--console-log-level=notice", "--allow-overwrite=true",
-	}})
+	}
+	if len(c.nodes) > 0 { // it takes one
+		argv = append(argv, "--dht-entry-point="+c.nodes[0].String())
+	}
+	var err error
+	c.process, err = c.host.Start("aria2", netns.Command{Argv: argv})
 	if err != nil {
 		return err
 	}
@@ -63,12 +70,18 @@ func (c *aria2) rpc(ctx context.Context, method string, out any, params ...any) 
 }
 
 func (c *aria2) add(ctx context.Context, t *torrent, dir string, check bool) error {
-	return c.rpc(ctx, "aria2.addTorrent", &c.gid, base64.StdEncoding.EncodeToString(t.bytes), []string{},
+	var gid string
+	err := c.rpc(ctx, "aria2.addTorrent", &gid, base64.StdEncoding.EncodeToString(t.bytes), []string{},
 		map[string]string{"dir": dir, "check-integrity": strconv.FormatBool(check), "seed-ratio": "0.0", "max-upload-limit": strconv.Itoa(c.upLimit)})
+	c.gids[t.hex()] = gid
+	return err
 }
 
-func (c *aria2) leechMagnet(ctx context.Context, link string, dir string) error {
-	return c.rpc(ctx, "aria2.addUri", &c.gid, []string{link}, map[string]string{"dir": dir, "seed-ratio": "0.0"})
+func (c *aria2) leechMagnet(ctx context.Context, t *torrent, link, dir string) error {
+	var gid string
+	err := c.rpc(ctx, "aria2.addUri", &gid, []string{link}, map[string]string{"dir": dir, "seed-ratio": "0.0"})
+	c.gids[t.hex()] = gid
+	return err
 }
 
 func (c *aria2) leech(ctx context.Context, t *torrent, dir string) error {
@@ -87,28 +100,28 @@ type aria2Status struct {
 	FollowedBy                                 []string
 }
 
-func (c *aria2) get(ctx context.Context) (s aria2Status, err error) {
+func (c *aria2) get(ctx context.Context, t *torrent) (s aria2Status, err error) {
 	if err := c.process.Alive(); err != nil {
 		return s, err
 	}
-	err = c.rpc(ctx, "aria2.tellStatus", &s, c.gid, []string{"status", "seeder", "uploadLength", "errorMessage", "followedBy"})
+	err = c.rpc(ctx, "aria2.tellStatus", &s, c.gids[t.hex()], []string{"status", "seeder", "uploadLength", "errorMessage", "followedBy"})
 	if err == nil && s.Status == "error" {
 		err = errors.New("aria2: " + s.ErrorMessage)
 	}
 	if err == nil && s.Status == "complete" && len(s.FollowedBy) > 0 { // it was the metadata of a link
-		c.gid = s.FollowedBy[0]
-		return c.get(ctx)
+		c.gids[t.hex()] = s.FollowedBy[0]
+		return c.get(ctx, t)
 	}
 	return s, err
 }
 
-func (c *aria2) done(ctx context.Context, _ *torrent) (bool, error) {
-	s, err := c.get(ctx)
+func (c *aria2) done(ctx context.Context, t *torrent) (bool, error) {
+	s, err := c.get(ctx, t)
 	return s.Seeder == "true" || s.Status == "complete", err
 }
 
-func (c *aria2) uploaded(ctx context.Context, _ *torrent) (int64, error) {
-	s, err := c.get(ctx)
+func (c *aria2) uploaded(ctx context.Context, t *torrent) (int64, error) {
+	s, err := c.get(ctx, t)
 	if err != nil {
 		return 0, err
 	}

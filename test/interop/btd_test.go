@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,6 +31,12 @@ var executable = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// control builds btctl, once for all tests.
+var control = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(scratch, "btctl")
+	return path, netns.Build(path, "btd/cmd/btctl", false)
+})
+
 // btd drives the daemon through its API on the unix socket. It keeps its
 // state over a stop, a kill and a start.
 type btd struct {
@@ -36,6 +44,7 @@ type btd struct {
 	process *netns.Process
 	api     *client.Client
 	more    []string // flags beside the usual ones
+	joined
 }
 
 func newBtd(h *netns.Host) *btd { return &btd{host: h} }
@@ -59,7 +68,7 @@ func (c *btd) launch() error {
 	}
 	c.process, err = c.host.Start("btd", netns.Command{Argv: append([]string{
 		path, "--config", config, "--state", c.state(), "--dir", filepath.Join(c.host.Dir, "default"),
-		"--listen", fmt.Sprintf(":%d", peerPort), "--api-socket", c.socket(), "--log-level", level, "--dht-bootstrap=", "--lsd=false",
+		"--listen", fmt.Sprintf(":%d", peerPort), "--api-socket", c.socket(), "--log-level", level, "--dht-bootstrap=" + c.list(), "--lsd=false",
 	}, c.more...), Env: []string{"GORACE=halt_on_error=1"}})
 	if err != nil {
 		return err
@@ -85,7 +94,7 @@ func (c *btd) leech(ctx context.Context, t *torrent, dir string) error {
 	return c.add(ctx, t, client.AddRequest{Dir: dir})
 }
 
-func (c *btd) leechMagnet(ctx context.Context, link string, dir string) error {
+func (c *btd) leechMagnet(ctx context.Context, _ *torrent, link, dir string) error {
 	_, err := c.api.Add(ctx, client.AddRequest{Magnet: link, Dir: dir})
 	return err
 }
@@ -165,6 +174,22 @@ func count(set []bool) (n int) {
 	return n
 }
 
+// ctl runs btctl and returns what it prints.
+func (c *btd) ctl(ctx context.Context, args ...string) (string, error) {
+	path, err := control()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, path, append([]string{"--api", c.socket()}, args...)...)
+	var problem strings.Builder
+	cmd.Stderr = &problem
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("btctl %s: %w: %s", strings.Join(args, " "), err, problem.String())
+	}
+	return strings.TrimSuffix(string(out), "\n"), nil
+}
+
 // describe shows what btd knows, for a test that failed.
 func (c *btd) describe(t testing.TB, tor *torrent) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -187,5 +212,8 @@ func (c *btd) describe(t testing.TB, tor *torrent) {
 	}
 	if got, err := c.api.Stats(ctx); err == nil {
 		t.Logf("btd's counters: %+v", got.Counters)
+	}
+	if got, err := c.api.DHTStats(ctx); err == nil {
+		t.Logf("btd's DHT: %+v, IPv4 %+v, IPv6 %+v", got, got.IPv4, got.IPv6)
 	}
 }

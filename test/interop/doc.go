@@ -8,6 +8,6 @@
 //
 //	go test -tags interop -timeout 10m ./test/interop
 //
-// The network is that of test/netns, with the trackers on its hub. Nothing
-// leaves the machine.
+// The network is that of test/netns, with the trackers on its hub; where there
+// is no tracker, with a DHT of twelve nodes there. Nothing leaves the machine.
 package interop

@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"btd/test/netns"
@@ -25,7 +24,8 @@ type libtorrent struct {
 	in      io.WriteCloser
 	answers chan []byte
 	lsd     bool // it looks for peers in the local network
-	upLimit int  // bytes/s of each torrent added; 0 is unlimited
+	joined
+	upLimit int // bytes/s of each torrent added; 0 is unlimited
 }
 
 func newLibtorrent(h *netns.Host) program { return &libtorrent{host: h} }
@@ -45,9 +45,22 @@ func (c *libtorrent) start(ctx context.Context) error {
 		return err
 	}
 	defer stdout.Close()
-	listen := fmt.Sprintf("%s:%d,[%s]:%d", c.host.IP4, peerPort, c.host.IP6, peerPort)
+	settings := map[string]any{
+		"listen_interfaces": fmt.Sprintf("%s:%d,[%s]:%d", c.host.IP4, peerPort, c.host.IP6, peerPort),
+		"enable_lsd":        c.lsd,
+	}
+	if c.on {
+		settings["enable_dht"], settings["dht_bootstrap_nodes"] = true, ""
+		if len(c.nodes) > 0 { // it takes all of them for routers, which it asks for others and does not keep
+			settings["dht_bootstrap_nodes"] = c.nodes[0].String()
+		}
+	}
+	b, err := json.Marshal(settings)
+	if err != nil {
+		return err
+	}
 	c.process, err = c.host.Start("libtorrent", netns.Command{
-		Argv:  []string{"/usr/bin/python3", filepath.Join(wd, "libtorrent_driver.py"), listen, strconv.FormatBool(c.lsd)},
+		Argv:  []string{"/usr/bin/python3", filepath.Join(wd, "libtorrent_driver.py"), string(b)},
 		Stdin: stdin, Stdout: stdout,
 	})
 	if err != nil {
@@ -99,7 +112,7 @@ func (c *libtorrent) leech(ctx context.Context, t *torrent, dir string) error {
 	return c.op(ctx, map[string]any{"op": "add", "torrent": t.path, "dir": dir, "up_limit": c.upLimit}, &struct{}{})
 }
 
-func (c *libtorrent) leechMagnet(ctx context.Context, link string, dir string) error {
+func (c *libtorrent) leechMagnet(ctx context.Context, _ *torrent, link, dir string) error {
 	return c.op(ctx, map[string]any{"op": "add", "magnet": link, "dir": dir}, &struct{}{})
 }
 

@@ -19,7 +19,7 @@ import (
 // magnetLeech is a program that can be given a magnet link.
 type magnetLeech interface {
 	program
-	leechMagnet(ctx context.Context, link, dir string) error
+	leechMagnet(ctx context.Context, t *torrent, link, dir string) error
 }
 
 // byMagnet gets its downloads as links.
@@ -31,13 +31,16 @@ type byMagnet struct {
 
 func (c *byMagnet) leech(ctx context.Context, t *torrent, dir string) error {
 	c.dir = dir
-	return c.leechMagnet(ctx, fmt.Sprintf("magnet:?xt=urn:btih:%s&tr=%s", t.hex(), url.QueryEscape(c.tracker)), dir)
+	return c.leechMagnet(ctx, t, fmt.Sprintf("magnet:?xt=urn:btih:%s&tr=%s", t.hex(), url.QueryEscape(c.tracker)), dir)
 }
 
-// stop takes away what rtorrent keeps of a link beside the content.
 func (c *byMagnet) stop(ctx context.Context) error {
-	err := c.magnetLeech.stop(ctx)
-	left, _ := filepath.Glob(filepath.Join(c.dir, "*.meta"))
+	return errors.Join(c.magnetLeech.stop(ctx), tidy(c.dir))
+}
+
+// tidy takes away what rtorrent keeps of a link beside the content.
+func tidy(dir string) (err error) {
+	left, _ := filepath.Glob(filepath.Join(dir, "*.meta"))
 	for _, path := range left {
 		err = errors.Join(err, os.Remove(path))
 	}

@@ -28,6 +28,13 @@ func newLab(t *testing.T) *lab {
 	return &lab{netns.NewLab(t, netns.CaseDir(t, scratch))}
 }
 
+// newWideLab is newLab with addresses as on the Internet: a node of the DHT takes
+// others for what their addresses seem to be.
+func newWideLab(t *testing.T) *lab {
+	t.Helper()
+	return &lab{netns.NewWideLab(t, netns.CaseDir(t, scratch))}
+}
+
 // needNetwork skips a test where the network that it needs can't be made.
 // INTEROP_REQUIRED=1 (CI) makes that a failure.
 func needNetwork(t *testing.T) {

@@ -44,6 +44,7 @@ type kind struct {
 	noIPv6   string // why not, "" if it can
 	noUDP6   string // why it asks no UDP tracker over IPv6, "" if it does
 	noEmpty  string // why it makes no empty files, "" if it does
+	noDial   string // why it dials no peers that the DHT tells of, "" if it does
 }
 
 // kinds are the programs of other people.
@@ -54,7 +55,13 @@ var kinds = []kind{
 		noEmpty: "transmission 3.00 never makes empty files", noUDP6: "transmission 3.00 asks UDP trackers over IPv4 only",
 	},
 	{name: "aria2", programs: []string{"aria2c"}, make: newAria2, noUDP6: "aria2 1.36 asks UDP trackers over IPv4 only"},
-	{name: "rtorrent", programs: []string{"rtorrent"}, make: newRtorrent, noIPv6: "rtorrent 0.9.8 has no IPv6", noUDP6: "rtorrent 0.9.8 has no IPv6"},
+	{
+		name: "rtorrent", programs: []string{"rtorrent"}, make: newRtorrent,
+		noIPv6: "rtorrent 0.9.8 has no IPv6", noUDP6: "rtorrent 0.9.8 has no IPv6",
+		// What the DHT says, "6:" and six bytes for each peer, is read from its beginning each time, the "6:" taken for
+		// the first two bytes: of the peer 85.77.3.1:50000 it makes 54.58.85.77:769, and connects to that.
+		noDial: "rtorrent 0.9.8 misreads peers from the DHT",
+	},
 	{name: "qbittorrent", programs: []string{"qbittorrent-nox"}, make: newQBittorrent},
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"mime/multipart"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type qBittorrent struct {
 	host    *netns.Host
 	process *netns.Process
 	http    *http.Client
+	joined  // it begins with hosts that it has built in, and with nobody else
 }
 
 const qBittorrentAPI = "http://127.0.0.1:8080/api/v2"
@@ -30,7 +32,7 @@ func (c *qBittorrent) start(ctx context.Context) error {
 	_, err := c.host.Write("qBittorrent/config/qBittorrent.conf", strings.Join([]string{
 		"[LegalNotice]", "Accepted=true",
 		"[BitTorrent]",
-		`Session\DHTEnabled=false`, `Session\LSDEnabled=false`, `Session\PeXEnabled=false`,
+		fmt.Sprintf(`Session\DHTEnabled=%t`, c.on), `Session\LSDEnabled=false`, `Session\PeXEnabled=false`,
 		`Session\QueueingSystemEnabled=false`, `Session\SSRFMitigation=false`,
 		fmt.Sprintf(`Session\Port=%d`, peerPort), `Session\DefaultSavePath=` + c.host.Dir,
 		`Session\AnnounceToAllTrackers=true`,
@@ -68,6 +70,11 @@ func (c *qBittorrent) leech(ctx context.Context, t *torrent, dir string) error {
 		return err
 	}
 	return call(ctx, c.http, "POST", qBittorrentAPI+"/torrents/add", form.FormDataContentType(), body.Bytes(), nil)
+}
+
+func (c *qBittorrent) leechMagnet(ctx context.Context, _ *torrent, link, dir string) error {
+	form := url.Values{"urls": {link}, "savepath": {dir}, "autoTMM": {"false"}, "paused": {"false"}, "contentLayout": {"Original"}}
+	return call(ctx, c.http, "POST", qBittorrentAPI+"/torrents/add", "application/x-www-form-urlencoded", []byte(form.Encode()), nil)
 }
 
 func (c *qBittorrent) seed(ctx context.Context, t *torrent, dir string) error {

@@ -23,6 +23,7 @@ type rtorrent struct {
 	host    *netns.Host
 	process *netns.Process
 	socket  string
+	joined
 }
 
 func newRtorrent(h *netns.Host) program { return &rtorrent{host: h} }
@@ -33,6 +34,10 @@ func (c *rtorrent) start(ctx context.Context) error {
 	if _, err := c.host.Write("session/.keep", ""); err != nil {
 		return err
 	}
+	mode := "disable"
+	if c.on {
+		mode = "on"
+	}
 	rc, err := c.host.Write("rtorrent.rc", strings.Join([]string{
 		"system.daemon.set = true",
 		"network.scgi.open_local = " + c.socket,
@@ -42,7 +47,8 @@ func (c *rtorrent) start(ctx context.Context) error {
 		"network.port_random.set = no",
 		"network.bind_address.set = " + c.host.IP4.String(),
 		"network.local_address.set = " + c.host.IP4.String(),
-		"dht.mode.set = disable",
+		"dht.mode.set = " + mode,
+		fmt.Sprintf("dht.port.set = %d", dhtPort),
 		"protocol.pex.set = no",
 		"trackers.use_udp.set = yes",
 		"pieces.hash.on_completion.set = yes",
@@ -55,10 +61,16 @@ func (c *rtorrent) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return netns.Up(ctx, c.process, func() error {
+	err = netns.Up(ctx, c.process, func() error {
 		_, err := c.rpc(ctx, "system.client_version")
 		return err
 	})
+	for _, n := range c.nodes {
+		if err == nil {
+			_, err = c.rpc(ctx, "dht.add_node", "", n.String())
+		}
+	}
+	return err
 }
 
 // rpc calls a method with string parameters and returns the one scalar of the
@@ -126,7 +138,7 @@ func (c *rtorrent) leech(ctx context.Context, t *torrent, dir string) error {
 	return err
 }
 
-func (c *rtorrent) leechMagnet(ctx context.Context, link string, dir string) error {
+func (c *rtorrent) leechMagnet(ctx context.Context, _ *torrent, link, dir string) error {
 	_, err := c.rpc(ctx, "load.start", "", link, fmt.Sprintf("d.directory.set=%q", dir))
 	return err
 }

@@ -7,6 +7,9 @@
 //	10.77.0.2    10.77.0.3     10.77.0.4       one namespace per host
 //	fd00:77::2   fd00:77::3    fd00:77::4
 //
+// or with global addresses of networks of their own, 85.77.1.1 and 2a05:77:0:1::1
+// to 85.77.4.1 and 2a05:77:0:4::1.
+//
 // Nothing leaves the machine: no namespace has a route to the outside. The
 // namespaces have no name and live only as long as the test process and its
 // children, which die with it, so that a killed test leaves neither behind.

@@ -19,6 +19,8 @@ type Lab struct {
 	Dir string // for everything of this lab
 	Hub *Host  // where the bridge is
 	n   int
+
+	wide bool
 }
 
 // Host is one machine of a lab.
@@ -38,18 +40,57 @@ type Host struct {
 // NewLab makes an empty network and takes it down when the test ends.
 func NewLab(t testing.TB, dir string) *Lab {
 	t.Helper()
-	l := &Lab{T: t, Dir: dir, n: 1}
+	return start(&Lab{T: t, Dir: dir, n: 1})
+}
+
+// NewWideLab is NewLab with addresses as on the Internet: global ones, and no
+// two hosts in a /24 or a /64. The hub is 85.77.1.1, 2a05:77:0:1::1.
+func NewWideLab(t testing.TB, dir string) *Lab {
+	t.Helper()
+	return start(&Lab{T: t, Dir: dir, n: 1, wide: true})
+}
+
+func start(l *Lab) *Lab {
+	l.T.Helper()
 	ns, err := New()
 	if err != nil {
-		t.Fatalf("make the network: %v", err)
+		l.T.Fatalf("make the network: %v", err)
 	}
-	l.Hub = &Host{Lab: l, Name: "hub", NS: ns, IP4: Addr4(1), IP6: Addr6(1), Dir: filepath.Join(dir, "hub")}
+	l.Hub = &Host{Lab: l, Name: "hub", NS: ns, Dir: filepath.Join(l.Dir, "hub")}
+	l.Hub.IP4, l.Hub.IP6 = l.Addrs(1)
 	l.adopt(l.Hub)
 	l.Must(ns.Do(func() error {
 		return IP("link add br0 type bridge forward_delay 0 mcast_snooping 0", "link set br0 up",
-			fmt.Sprintf("addr add %s/24 dev br0", l.Hub.IP4), fmt.Sprintf("addr add %s/64 dev br0 nodad", l.Hub.IP6))
+			l.give(l.Hub.IP4, "br0"), l.give(l.Hub.IP6, "br0"))
 	}))
 	return l
+}
+
+// Addrs are the addresses of host n in this network; the hub is 1.
+func (l *Lab) Addrs(n int) (ip4, ip6 netip.Addr) {
+	if !l.wide {
+		return Addr4(n), Addr6(n)
+	}
+	return netip.MustParseAddr(fmt.Sprintf("85.77.%d.1", n)), netip.MustParseAddr(fmt.Sprintf("2a05:77:0:%x::1", n))
+}
+
+// HubAddr gives the hub another address of this network.
+func (l *Lab) HubAddr(ip netip.Addr) {
+	l.T.Helper()
+	l.Must(l.Hub.NS.Do(func() error { return IP(l.give(ip, "br0")) }))
+}
+
+// give is the command of ip(8) that gives a device an address.
+func (l *Lab) give(ip netip.Addr, dev string) string {
+	switch {
+	case ip.Is4() && l.wide:
+		return fmt.Sprintf("addr add %s/16 dev %s", ip, dev)
+	case ip.Is4():
+		return fmt.Sprintf("addr add %s/24 dev %s", ip, dev)
+	case l.wide:
+		return fmt.Sprintf("addr add %s/48 dev %s nodad", ip, dev)
+	}
+	return fmt.Sprintf("addr add %s/64 dev %s nodad", ip, dev)
 }
 
 // Addr4 is the IPv4 address of host n; the hub is 1.
@@ -65,9 +106,10 @@ func (l *Lab) Host(name string) *Host {
 	ns, err := New()
 	l.Must(err)
 	h := &Host{
-		Lab: l, Name: name, NS: ns, IP4: Addr4(l.n), IP6: Addr6(l.n), port: fmt.Sprintf("v%d", l.n),
+		Lab: l, Name: name, NS: ns, port: fmt.Sprintf("v%d", l.n),
 		Dir: filepath.Join(l.Dir, fmt.Sprintf("%d-%s", l.n, name)),
 	}
+	h.IP4, h.IP6 = l.Addrs(l.n)
 	l.adopt(h)
 	l.Must(l.Hub.NS.Do(func() error {
 		return IP(fmt.Sprintf("link add %s type veth peer name eth0 netns %s", h.port, ns.Path()),
@@ -79,7 +121,7 @@ func (l *Lab) Host(name string) *Host {
 
 // addresses brings the host's link up and gives it its addresses.
 func (h *Host) addresses() error {
-	return IP("link set eth0 up", fmt.Sprintf("addr add %s/24 dev eth0", h.IP4), fmt.Sprintf("addr add %s/64 dev eth0 nodad", h.IP6))
+	return IP("link set eth0 up", h.Lab.give(h.IP4, "eth0"), h.Lab.give(h.IP6, "eth0"))
 }
 
 func (l *Lab) adopt(h *Host) {
