@@ -66,14 +66,18 @@ func (n *Node) handleQuery(m *krpc.Message, fault krpc.Fault, from netip.AddrPor
 		n.limits.Sent(from, len(n.scratch.packet), now)
 	}
 	if fault == krpc.None && !m.ReadOnly {
-		n.greet(from, now)
+		n.greet(m.ID, from, now)
 	}
 }
 
 // greet asks back who asks us while we know few, so that a fresh network
-// forms at once: only who has answered is named to others.
-func (n *Node) greet(from netip.AddrPort, now time.Time) {
-	if n.table.Len() >= fewNodes || n.table.Has(from) || now.Sub(n.greeted) < greetEvery {
+// forms at once: only who has answered is named to others. It also asks who
+// seems to have another id than the one that we name.
+func (n *Node) greet(id krpc.ID, from netip.AddrPort, now time.Time) {
+	if now.Sub(n.greeted) < greetEvery {
+		return
+	}
+	if !n.table.Renamed(id, from) && (n.table.Len() >= fewNodes || n.table.Has(from)) {
 		return
 	}
 	n.greeted = now

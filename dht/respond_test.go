@@ -342,6 +342,47 @@ func TestWhoAsksIsAskedBack(t *testing.T) {
 	}
 }
 
+// TestANewIDIsLearnt: a node that is known asks with another id.
+func TestANewIDIsLearnt(t *testing.T) {
+	t.Parallel()
+	secure, other := contact.MakeSecure(hashOf(5), addrOf(1).Addr()), contact.MakeSecure(hashOf(6), addrOf(1).Addr())
+	for _, x := range []struct {
+		name        string
+		known, says krpc.ID
+		answers     krpc.ID // zero: it is not asked
+	}{
+		{"one that fits its address", hashOf(5), secure, secure},
+		{"one that fits its address, but that was forged", hashOf(5), secure, hashOf(5)},
+		{"one that does not fit either", hashOf(5), hashOf(6), krpc.ID{}},
+		{"another that fits", secure, other, krpc.ID{}},
+	} {
+		a := newAsked(t, Config{})
+		a.greeted = time.Time{}
+		a.fill(2 * fewNodes)
+		a.table.Answered(contact.Node{Addr: a.from}, x.known, time.Millisecond, a.now)
+		if !a.table.Has(a.from) {
+			t.Fatal("the node is not in the table")
+		}
+		var q, ping krpc.Message
+		q.SetQuery([]byte("tr"), krpc.Ping, x.says)
+		a.HandlePacket(q.Append(nil), a.from, a.now)
+		asked := len(a.sent) == 2 && ping.Decode(a.sent[1]) == krpc.None && ping.Kind == krpc.Query
+		if asked == x.answers.IsZero() {
+			t.Errorf("%s: it is asked: %t", x.name, asked)
+		}
+		want := x.known
+		if asked {
+			want = x.answers
+			var r krpc.Message
+			r.SetReply(ping.T, x.answers)
+			a.HandlePacket(r.Append(nil), a.from, a.now)
+		}
+		if a.table.Refuses(contact.Node{ID: want, Addr: a.from}, a.now) || !a.table.Refuses(contact.Node{ID: hashOf(7), Addr: a.from}, a.now) {
+			t.Errorf("%s: the node is not known by %v", x.name, want)
+		}
+	}
+}
+
 func TestTooManyQueriesAreNotAnswered(t *testing.T) {
 	t.Parallel()
 	a := newAsked(t, Config{})

@@ -174,6 +174,14 @@ func (t *Table) Seen(id krpc.ID, addr netip.AddrPort, now time.Time) {
 	t.admit(contact.Node{ID: id, Addr: addr}, now)
 }
 
+// Renamed reports whether a query from addr with this id is a sign that the node
+// there has taken an id that fits its address (BEP 42), and is known by the one
+// before. A query may be forged: only an answer changes what is known.
+func (t *Table) Renamed(id krpc.ID, addr netip.AddrPort) bool {
+	e := t.byAddr[addr]
+	return e != nil && e.node.ID != id && !e.secure && contact.Secure(id, addr.Addr())
+}
+
 // Named tells of the nodes in the reply of the node at from to a FindNode of
 // Upkeep, even if there are none. Those in replies to a search need not be told:
 // they are asked in the search, if they are of use, and answer for themselves.
