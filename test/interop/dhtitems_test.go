@@ -41,15 +41,18 @@ func newItemLab(t *testing.T) *itemLab {
 		(*c).join() // whom it is told here it takes for routers, which keep nothing
 		l.Must((*c).start(ctx))
 	}
-	for _, x := range []struct {
-		c  *libtorrent
-		of *netns.Host
-	}{{l.a, l.us.host}, {l.a, l.b.host}, {l.b, l.us.host}, {l.b, l.a.host}} {
-		at := peerAddr(x.of, false)
-		l.Must(x.c.op(ctx, map[string]any{"op": "node", "ip": at.Addr().String(), "port": at.Port()}, &struct{}{}))
-	}
-	for _, c := range []*libtorrent{l.a, l.b} {
-		c.waitNodes(ctx, 2)
+	for _, x := range []struct{ c, other *libtorrent }{{l.a, l.b}, {l.b, l.a}} {
+		// Who is not there yet is told of again: it would ask by itself only after a while.
+		l.Must(netns.Poll(ctx, 500*time.Millisecond, "libtorrent knows both others", func() (bool, error) {
+			for _, h := range []*netns.Host{l.us.host, x.other.host} {
+				at := peerAddr(h, false)
+				if err := x.c.op(ctx, map[string]any{"op": "node", "ip": at.Addr().String(), "port": at.Port()}, &struct{}{}); err != nil {
+					return false, err
+				}
+			}
+			s, err := x.c.dht(ctx)
+			return s.Nodes >= 2, err
+		}))
 	}
 	l.Must(netns.Poll(ctx, 50*time.Millisecond, "btd knows both others", func() (bool, error) {
 		s, err := l.us.api.DHTStats(ctx)
@@ -75,15 +78,6 @@ type libtorrentEvent struct {
 func (c *libtorrent) dht(ctx context.Context) (s libtorrentDHT, err error) {
 	err = c.op(ctx, map[string]any{"op": "dht"}, &s)
 	return s, err
-}
-
-// waitNodes waits until libtorrent knows n nodes of the DHT.
-func (c *libtorrent) waitNodes(ctx context.Context, n int) {
-	c.host.Lab.T.Helper()
-	c.host.Lab.Must(netns.Poll(ctx, 50*time.Millisecond, fmt.Sprintf("libtorrent knows %d nodes", n), func() (bool, error) {
-		s, err := c.dht(ctx)
-		return s.Nodes >= n, err
-	}))
 }
 
 // item has libtorrent put or get an item and waits for what comes of it.
