@@ -187,7 +187,7 @@ func TestItemsGoRound(t *testing.T) {
 	if r.Item == nil || r.Item.Seq != 2 || string(r.Item.V) != "1:b" || !slices.Equal(seen, []int64{2}) {
 		t.Errorf("at the end: %+v, told of %v", r, seen)
 	}
-	if r = w.search(addrOf(6), Search{Kind: Get, Target: target, Salt: []byte("other")}); r.Err != ErrNotFound {
+	if r = w.search(addrOf(6), Search{Kind: Get, Target: target, Salt: []byte("other")}); r.Err != ErrNotFound || r.Bad == 0 {
 		t.Errorf("with another salt: %+v", r)
 	}
 	if w.nodes[addrOf(6)].stats.BadItems == 0 {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"btd/metainfo"
+	"btd/piece"
 	"btd/session/follow"
 	"btd/storage"
 	"btd/storage/resume"
@@ -81,10 +83,60 @@ func (f *follower) arrange(ctx context.Context, rec *resume.Follow, e *entry, ne
 			return fmt.Errorf("stopping version %d: %w", rec.Current.Seq, err)
 		}
 	}
-	if m == nil {
+	if m != nil {
+		if err := f.takeOver(ctx, m, was.Dir, next, dir); err != nil {
+			return err
+		}
+	}
+	return f.verify(ctx, e, next, dir)
+}
+
+// verify records which pieces of the next version are there. Its loop would find
+// that out too, but not without closing the connections that it fetched the
+// metadata from, and waiting until it may dial again. What goes wrong here is
+// left to the loop.
+func (f *follower) verify(ctx context.Context, e *entry, next *metainfo.Metainfo, dir string) error {
+	if nothingAt(dir, next.Name) {
 		return nil
 	}
-	return f.takeOver(ctx, m, was.Dir, next, dir)
+	files, err := f.s.store.Open(storage.Options{Info: &next.Info, Dir: dir})
+	if err != nil {
+		return nil
+	}
+	defer files.Close()
+	c := resume.Commit{Hash: e.hash, Pieces: piece.NewBitfield(next.Pieces())}
+	before, err := files.Stat()
+	if err == nil {
+		err = f.s.checks.do(ctx, func() error {
+			return files.Verify(ctx, nil, func(i piece.Index, ok bool) {
+				if ok {
+					c.Pieces.Set(i)
+				}
+			})
+		})
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err == nil {
+		err = files.Sync() // before anything is claimed
+	}
+	if err != nil {
+		return nil
+	}
+	after, err := files.Stat()
+	if err != nil || !slices.Equal(before, after) {
+		return nil // somebody writes to it
+	}
+	for i, st := range after {
+		if st.Exists {
+			c.Clean = append(c.Clean, resume.Clean{File: i, Size: st.Size, ModTime: st.ModTime})
+		}
+	}
+	if err := f.s.db.Commit([]resume.Commit{c}); err != nil {
+		return fmt.Errorf("recording what is there of the new version: %w", err)
+	}
+	return nil
 }
 
 // free tells whether a version can be in a directory without writing to what is
