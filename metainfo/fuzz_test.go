@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/anacrolix/torrent/bencode"
@@ -43,6 +44,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatal("the info dictionary is not in the input")
 		}
 		checkInfo(t, &m.Info, m.Raw)
+		checkExtras(t, in)
 		b := m.Bytes()
 		again, err := Parse(b)
 		if err != nil {
@@ -72,6 +74,23 @@ func FuzzParseInfo(f *testing.F) {
 			}
 		}
 	})
+}
+
+// checkExtras: what is shown of unknown keys is bounded and fit for a terminal.
+func checkExtras(t *testing.T, in []byte) {
+	t.Helper()
+	extras, err := Extras(in)
+	if err != nil || len(extras) > maxExtras {
+		t.Fatalf("%d unknown keys, %v", len(extras), err)
+	}
+	for _, e := range extras {
+		for _, s := range []string{e.Key, e.Value} {
+			// A byte may take ten characters where it is escaped.
+			if len(s) > 10*maxExtraText+100 || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+				t.Fatalf("%q is shown", s)
+			}
+		}
+	}
 }
 
 // checkInfo checks what everybody relies on.
