@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"time"
 
 	"btd/metainfo"
 	"btd/tracker/lsd"
@@ -26,10 +27,19 @@ type neighbours struct {
 
 	mu    sync.Mutex
 	items map[lsd.Hash]*entry
+	room  float64 // torrents at rest that may be woken now
+	at    time.Time
 }
 
+// How many torrents at rest are woken by what neighbours announce. Who means it
+// hears of us as well, and comes.
+const (
+	wakeBurst = 32 // at once
+	wakeRate  = 1  // a second, after that
+)
+
 func newNeighbours(s *Session) *neighbours {
-	n := &neighbours{s: s, items: map[lsd.Hash]*entry{}}
+	n := &neighbours{s: s, items: map[lsd.Hash]*entry{}, room: wakeBurst, at: time.Now()}
 	if cfg := s.cfg.LSD; cfg.On {
 		n.service = lsd.New(lsd.Config{Listen: s.Addr(), GroupPort: cfg.Port, Found: n.found, Log: s.log})
 	}
@@ -101,10 +111,22 @@ func (n *neighbours) found(h lsd.Hash, peer netip.AddrPort, fresh bool) {
 	n.mu.Lock()
 	e := n.items[h]
 	n.mu.Unlock()
-	if e == nil || e.private() || e.crowded() || !fresh && e.running() == nil {
+	if e == nil || e.private() || e.crowded() || e.running() == nil && !(fresh && n.mayWake(time.Now())) {
 		return
 	}
 	n.s.foundSoon(e, []netip.AddrPort{peer}, FromLSD)
+}
+
+// mayWake tells whether one more torrent may be woken now.
+func (n *neighbours) mayWake(now time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.room, n.at = min(wakeBurst, n.room+now.Sub(n.at).Seconds()*wakeRate), now
+	if n.room < 1 {
+		return false
+	}
+	n.room--
+	return true
 }
 
 // status is how discovery gets on, in words; "" if it is off.

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"btd/metainfo"
 )
@@ -145,4 +146,13 @@ func TestASleepingSeedIsWokenOnce(t *testing.T) {
 		t.Error("a new neighbour does not wake a seed")
 	}
 	await(t, s, c, "the neighbour", func(v Torrent) bool { return v.PeersKnown == 1 })
+	now, woken := time.Now().Add(time.Hour), 0
+	for range 1000 {
+		if s.near.mayWake(now) {
+			woken++
+		}
+	}
+	if woken != wakeBurst || !s.near.mayWake(now.Add(time.Second)) || s.near.mayWake(now.Add(time.Second)) {
+		t.Errorf("of 1,000 seeds %d may be woken at once", woken)
+	}
 }

@@ -54,6 +54,7 @@ type Service struct {
 	counts   Status            // only its numbers
 
 	links  [2]link // of Run
+	missed bool    // likewise: something could not be sent at all
 	hearts sync.WaitGroup
 }
 
@@ -169,9 +170,10 @@ func (s *Service) scan(ctx context.Context) {
 	defer s.mu.Unlock()
 	maps.DeleteFunc(s.problems, func(where, _ string) bool { return !known[where] })
 	fresh := slices.ContainsFunc(paths, func(p path) bool { return !slices.Contains(s.paths, p) })
-	if fresh {
-		s.pacer.Again(len(s.paths) == 0, time.Now())
+	if fresh || s.missed {
+		s.pacer.Again(len(s.paths) == 0 || s.missed, time.Now())
 	}
+	s.missed = false
 	s.paths, s.attached = paths, attached
 }
 
@@ -231,6 +233,7 @@ func (s *Service) send(paths []path, hashes []Hash) {
 			sent++
 		}
 	}
+	s.missed = s.missed || sent == 0
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Packets += int64(sent)

@@ -226,6 +226,9 @@ func TestMulticastThatFails(t *testing.T) {
 	s.pacer.Again(true, time.Now().Add(-Gap))
 	s.mu.Unlock()
 	s.announce()
+	if !s.missed {
+		t.Error("what could not be sent is not tried again")
+	}
 	if st = s.Status(); len(st.Problems) != 2 || !strings.Contains(st.String(), "; sending by IPv4 on ghost0: ") || st.Announces != 0 {
 		t.Errorf("problems %q", st.Problems)
 	}
