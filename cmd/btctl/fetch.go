@@ -38,6 +38,10 @@ func fetch(ctx context.Context, line string, anywhere bool) ([]byte, error) {
 		if errors.As(err, &outer) {
 			err = outer.Err
 		}
+		var dial *net.OpError
+		if errors.As(err, &dial) && !errors.Is(err, errOutside) {
+			err = fmt.Errorf("%w\nIs the machine up, and the port open?", err)
+		}
 		return nil, fmt.Errorf("asking %s for the torrent: %w", u.Host, err)
 	}
 	m, err := metainfo.Parse(b)

@@ -335,10 +335,10 @@ func TestJoinURL(t *testing.T) {
 	d := newDaemon(t)
 	s := httptest.NewServer(http.NotFoundHandler())
 	s.Close()
-	if r := d.run("join", s.URL+"/t/"+hash+".torrent?scope=lan"); r.code != 1 || !strings.Contains(r.err, "asking 127.0.0.1:") {
+	if r := d.run("join", s.URL+"/t/"+hash+".torrent?scope=lan"); r.code != 1 || !strings.Contains(r.err, "asking 127.0.0.1:") || !strings.Contains(r.err, "Is the machine up") {
 		t.Errorf("nobody there: %v", r)
 	}
-	if r := d.run("join", "http://8.8.8.8:6969/t/"+hash+".torrent?scope=lan"); r.code != 1 || !strings.Contains(r.err, "not in a private network") {
+	if r := d.run("join", "http://8.8.8.8:6969/t/"+hash+".torrent?scope=lan"); r.code != 1 || !strings.Contains(r.err, "not in a private network") || strings.Contains(r.err, "up,") {
 		t.Errorf("an address on the internet: %v", r)
 	}
 }
