@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"log/slog"
+	"net/http"
 
 	"btd/api/client"
 	"btd/metainfo"
@@ -31,7 +33,11 @@ func (t apiTracker) Start(context.Context) error { return t.Host.Start() }
 func (t apiTracker) Stop(context.Context) error  { return t.Host.Stop() }
 
 func (t apiTracker) Register(_ context.Context, h metainfo.Hash, name string) error {
-	return t.Host.Register(h.Wire(), name)
+	err := t.Host.Register(h.Wire(), name)
+	if errors.Is(err, server.ErrTooMany) {
+		return &client.Error{Status: http.StatusConflict, Code: client.CodeConflict, Message: err.Error()}
+	}
+	return err
 }
 
 func (t apiTracker) Unregister(_ context.Context, h metainfo.Hash) (bool, error) {
