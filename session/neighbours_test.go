@@ -52,6 +52,27 @@ func TestMulticastAloneJoinsASwarm(t *testing.T) {
 	}
 }
 
+// TestNeighboursHearTheMask has a swarm with a secret meet by multicast.
+func TestNeighboursHearTheMask(t *testing.T) {
+	t.Parallel()
+	with := inLAN(t)
+	c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
+	secret := newSecret(t)
+	seed, leech := open(t, with), open(t, with)
+	add(t, seed, c, AddOptions{Dir: c.dir, Scope: metainfo.ScopeLAN, Secret: secret})
+	addMagnet(t, leech, c.link("x.scope=lan")+"#"+secret.String(), AddOptions{})
+	await(t, leech, c, "completion", complete)
+	c.same(t, leech.cfg.Dir)
+	mask := secret.Mask(c.meta.Hash).Wire()
+	for _, s := range []*Session{seed, leech} {
+		s.near.mu.Lock()
+		if len(s.near.items) != 1 || s.near.items[mask] == nil {
+			t.Errorf("%d torrents are announced, by its mask %v", len(s.near.items), s.near.items[mask] != nil)
+		}
+		s.near.mu.Unlock()
+	}
+}
+
 // TestPrivateTorrentsAreNotAnnouncedToNeighbours begins with a link that does
 // not say so.
 func TestPrivateTorrentsAreNotAnnouncedToNeighbours(t *testing.T) {
