@@ -11,7 +11,8 @@ import (
 const (
 	guardBurst = 64
 	guardRate  = 2.0
-	guardMost  = 4096 // addresses that are remembered
+	guardNet   = 8    // times as much for all of a /64 of IPv6: a host can take many of its addresses, but so can its neighbours
+	guardMost  = 4096 // addresses and nets that are remembered
 )
 
 // Guard bounds how much work an address can cause. The zero value is ready.
@@ -22,57 +23,88 @@ type Guard struct {
 	swept time.Time
 }
 
-// allowance is what an address may still begin.
+// allowance is what an address, or a net, may still begin.
 type allowance struct {
-	left float64
-	at   time.Time
+	share float64 // of what one address has
+	left  float64
+	at    time.Time
 }
 
 // refill adds what has come since.
 func (a *allowance) refill(now time.Time) {
 	if d := now.Sub(a.at); d > 0 {
-		a.left = min(guardBurst, a.left+guardRate*d.Seconds())
+		a.left = min(a.share*guardBurst, a.left+a.share*guardRate*d.Seconds())
 		a.at = now
 	}
 }
 
-// Admit tells whether addr may begin a handshake now.
+// Admit tells whether addr may begin a handshake now. Of a /64 of IPv6 each
+// address is limited, so that one host cannot keep all others of its network
+// out, and so is the whole.
 func (g *Guard) Admit(addr netip.Addr, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	a := g.of(netOf(addr), now)
-	a.refill(now)
-	if a.left < 1 {
+	host, net64 := netsOf(addr)
+	var all *allowance
+	if net64.IsValid() {
+		if all = g.of(net64, guardNet, now); !all.some(now) {
+			return false // and its addresses take no memory
+		}
+	}
+	one := g.of(host, 1, now)
+	if !one.some(now) {
 		return false
 	}
-	a.left--
+	one.left--
+	if all != nil {
+		all.left--
+	}
 	return true
+}
+
+// some tells whether there is some left now.
+func (a *allowance) some(now time.Time) bool {
+	a.refill(now)
+	return a.left >= 1
 }
 
 // Proved gives back what Admit took of a member.
 func (g *Guard) Proved(addr netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if a := g.seen[netOf(addr)]; a != nil {
-		a.left = min(guardBurst, a.left+1)
+	host, net64 := netsOf(addr)
+	for _, p := range []netip.Prefix{host, net64} {
+		if a := g.seen[p]; a != nil && p.IsValid() {
+			a.left = min(a.share*guardBurst, a.left+1)
+		}
 	}
 }
 
-// of is the allowance of a net. Those for whom there is no room share one.
-func (g *Guard) of(p netip.Prefix, now time.Time) *allowance {
+// netsOf is an address, and of IPv6 its /64.
+func netsOf(addr netip.Addr) (host, net64 netip.Prefix) {
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		net64, _ = addr.Prefix(64) // has that many bits
+	}
+	return netip.PrefixFrom(addr, addr.BitLen()), net64
+}
+
+// of is the allowance of an address or a net. Those for whom there is no room
+// share one.
+func (g *Guard) of(p netip.Prefix, share float64, now time.Time) *allowance {
 	if a := g.seen[p]; a != nil {
 		return a
 	}
 	if len(g.seen) >= guardMost && now.Sub(g.swept) >= time.Second {
 		g.swept = now
 		for q, a := range g.seen {
-			if a.refill(now); a.left >= guardBurst {
+			if a.refill(now); a.left >= a.share*guardBurst {
 				delete(g.seen, q)
 			}
 		}
 	}
 	if len(g.seen) >= guardMost {
-		p = netip.Prefix{}
+		p, share = netip.Prefix{}, 1
 		if a := g.seen[p]; a != nil {
 			return a
 		}
@@ -80,22 +112,7 @@ func (g *Guard) of(p netip.Prefix, now time.Time) *allowance {
 	if g.seen == nil {
 		g.seen = map[netip.Prefix]*allowance{}
 	}
-	a := &allowance{left: guardBurst, at: now}
+	a := &allowance{share: share, left: share * guardBurst, at: now}
 	g.seen[p] = a
 	return a
-}
-
-// netOf is what one host is likely to have to itself: an IPv4 address, or a
-// /64 of IPv6.
-func netOf(addr netip.Addr) netip.Prefix {
-	addr = addr.Unmap().WithZone("")
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	p, err := addr.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -229,8 +230,21 @@ func TestGuard(t *testing.T) {
 	if got := tries("192.0.2.1", 1000); got != 10*guardRate {
 		t.Errorf("10 s later %d, want %d", got, int(10*guardRate))
 	}
-	if tries("2001:db8::1", guardBurst) != guardBurst || tries("2001:db8::2", 1) != 0 || tries("2001:db8:0:1::2", 1) != 1 {
-		t.Error("a /64 is not one host")
+	if got := tries("2001:db8::1", 1000); got != guardBurst {
+		t.Errorf("%d of 1,000 of one address of IPv6 are admitted, want %d", got, guardBurst)
+	}
+	if tries("2001:db8::2", guardBurst) != guardBurst {
+		t.Error("its neighbour in the same network is refused")
+	}
+	all := 2 * guardBurst
+	for i := range 100 {
+		all += tries(fmt.Sprintf("2001:db8::1:%x", i), guardBurst)
+	}
+	if all != guardNet*guardBurst || tries("2001:db8:0:1::2", 1) != 1 {
+		t.Errorf("%d of a whole /64 are admitted, want %d; or the next /64 is refused", all, guardNet*guardBurst)
+	}
+	if tries("fe80::a", 1000) != guardBurst || tries("fe80::b", 1) != 1 {
+		t.Error("one host keeps its neighbours with link-local addresses out")
 	}
 	if tries("fe80::1%eth0", guardBurst) != guardBurst || tries("fe80::1%eth1", 1) != 0 {
 		t.Error("the zone makes another host")
