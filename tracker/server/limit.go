@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -37,7 +38,7 @@ func newMeter(rate, burst int) *meter {
 
 // allow takes one request of a source out of its bucket; false means that the
 // bucket is empty.
-func (m *meter) allow(key uint64, now uint32) bool {
+func (m *meter) allow(key sourceKey, now uint32) bool {
 	tag := hashKey(m.seed, key) | 1
 	set := &m.sets[tag>>32%meterSets]
 	set.mu.Lock()
@@ -65,11 +66,11 @@ func (m *meter) allow(key uint64, now uint32) bool {
 	return true
 }
 
-func hashKey(seed maphash.Seed, key uint64) uint64 {
-	var b [8]byte
-	for i := range b {
-		b[i] = byte(key >> (8 * i))
-	}
+func hashKey(seed maphash.Seed, key sourceKey) uint64 {
+	var b [17]byte
+	b[0] = key.kind
+	binary.LittleEndian.PutUint64(b[1:], key.network)
+	binary.LittleEndian.PutUint64(b[9:], key.host)
 	return maphash.Bytes(seed, b[:])
 }
 
@@ -86,7 +87,7 @@ const (
 	censusCells = 1 << 16
 )
 
-func (c *census) each(key uint64, do func(*atomic.Uint32)) {
+func (c *census) each(key sourceKey, do func(*atomic.Uint32)) {
 	h := hashKey(c.seed, key)
 	for row := range c.cells {
 		do(&c.cells[row][h>>(16*row)%censusCells])
@@ -94,11 +95,11 @@ func (c *census) each(key uint64, do func(*atomic.Uint32)) {
 }
 
 // count is about how many peers a source has.
-func (c *census) count(key uint64) int {
+func (c *census) count(key sourceKey) int {
 	least := ^uint32(0)
 	c.each(key, func(n *atomic.Uint32) { least = min(least, n.Load()) })
 	return int(least)
 }
 
-func (c *census) add(key uint64)  { c.each(key, func(n *atomic.Uint32) { n.Add(1) }) }
-func (c *census) drop(key uint64) { c.each(key, func(n *atomic.Uint32) { n.Add(^uint32(0)) }) }
+func (c *census) add(key sourceKey)  { c.each(key, func(n *atomic.Uint32) { n.Add(1) }) }
+func (c *census) drop(key sourceKey) { c.each(key, func(n *atomic.Uint32) { n.Add(^uint32(0)) }) }

@@ -192,17 +192,17 @@ func TestSilentSwarmsAreForgotten(t *testing.T) {
 func TestMeterForgetsTheOldest(t *testing.T) {
 	m := newMeter(1, 2)
 	for i := range 200_000 {
-		if !m.allow(uint64(i)<<20, uint32(i)) {
+		if !m.allow(sourceKey{host: uint64(i) << 20}, uint32(i)) {
 			t.Fatalf("source %d may not ask once", i)
 		}
 	}
 	// Whoever asks again and again is not forgotten.
 	refused := 0
 	for i := range 100 {
-		if !m.allow(5, 300_000) {
+		if !m.allow(sourceKey{host: 5}, 300_000) {
 			refused++
 		}
-		m.allow(uint64(i)<<30, 300_000)
+		m.allow(sourceKey{host: uint64(i) << 30}, 300_000)
 	}
 	if refused != 98 {
 		t.Errorf("%d of 100 were refused, want 98", refused)

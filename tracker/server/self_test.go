@@ -164,7 +164,7 @@ func TestNobodyElseIsSelf(t *testing.T) {
 func TestStandsAlone(t *testing.T) {
 	s := machine()
 	now := time.Now()
-	key := func(a string) uint64 {
+	key := func(a string) sourceKey {
 		addr := netip.MustParseAddr(a)
 		src := sourceOf(addr, 0, netip.Addr{})
 		src.alone = s.standsAlone(src.addr, now)

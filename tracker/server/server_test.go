@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -232,8 +233,21 @@ func TestRates(t *testing.T) {
 				t.Fatalf("machine %d of a private IPv6 network is refused", i)
 			}
 		}
-		if n := s.Stats().Refused["too many requests of one address"]; n != 50 {
-			t.Errorf("%d refusals counted, want 50", n)
+		// Who may choose an address uses up nothing of whom it resembles.
+		like := func(other uint64) string {
+			return fmt.Sprintf("[%s]:5", netip.AddrFrom16([16]byte(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, 0xfe80<<48), other))))
+		}
+		network := uint64(0xfe80 << 48)
+		for _, other := range []uint64{1<<32 | 0x0a090909, 0x2001_0db8_0007_0007} {
+			if got := refused(like(other), 80) + refused(like(other-network*0x9e3779b97f4a7c15), 80); got != 60 {
+				t.Errorf("%d of 160 of two link-local addresses were refused, want 60", got)
+			}
+		}
+		if got := refused("10.9.9.9:5", 30) + refused("[2001:db8:7:7::1]:5", 30); got != 0 {
+			t.Errorf("%d were refused of who has not asked before", got)
+		}
+		if n := s.Stats().Refused["too many requests of one address"]; n != 170 {
+			t.Errorf("%d refusals counted, want 170", n)
 		}
 	})
 }

@@ -64,9 +64,22 @@ func class6(a *[16]byte) class {
 	return classOf(netip.AddrFrom16(*a))
 }
 
-// key is what the limits of one source go by: an IPv4 address; of IPv6 the
-// network that one host can take any address of, or the address alone.
-func (s source) key() uint64 {
+// sourceKey is what the limits of one source go by: an IPv4 address; of IPv6
+// the network that one host can take any address of, or the address alone. No
+// two sources have the same: who may choose an address must not be able to use
+// up what somebody else has.
+type sourceKey struct {
+	kind          byte
+	network, host uint64
+}
+
+const (
+	keyFour byte = iota
+	keyNetwork
+	keyAlone
+)
+
+func (s source) key() sourceKey {
 	if s.addr.Is4() {
 		a := s.addr.As4()
 		return key4(&a)
@@ -75,24 +88,26 @@ func (s source) key() uint64 {
 }
 
 // keyOf is the key of the source that entered a peer.
-func keyOf[A ip](r *record[A]) uint64 {
+func keyOf[A ip](r *record[A]) sourceKey {
 	switch a := any(&r.addr).(type) {
 	case *[4]byte:
 		return key4(a)
 	case *[16]byte:
 		return key6(*a, r.heard&aloneBit != 0)
 	}
-	return 0
+	return sourceKey{}
 }
 
-func key4(a *[4]byte) uint64 { return 1<<32 | uint64(binary.BigEndian.Uint32(a[:])) }
+func key4(a *[4]byte) sourceKey {
+	return sourceKey{kind: keyFour, host: uint64(binary.BigEndian.Uint32(a[:]))}
+}
 
-func key6(a [16]byte, alone bool) uint64 {
-	network, host := binary.BigEndian.Uint64(a[:]), binary.BigEndian.Uint64(a[8:])
+func key6(a [16]byte, alone bool) sourceKey {
+	k := sourceKey{kind: keyNetwork, network: binary.BigEndian.Uint64(a[:])}
 	if alone {
-		return network*0x9e3779b97f4a7c15 + host
+		k.kind, k.host = keyAlone, binary.BigEndian.Uint64(a[8:])
 	}
-	return network
+	return k
 }
 
 // standsAlone tells whether an IPv6 address is to be limited by itself: it is
