@@ -161,6 +161,43 @@ func TestConnectionsOfOneAddress(t *testing.T) {
 	}
 }
 
+// One address that takes torrent files slowly does not keep others from them.
+func TestFilesToOneAddress(t *testing.T) {
+	file := make([]byte, 16<<20) // more than sockets hold
+	s, httpURL, _ := serve(t, server.Config{TorrentFile: func([20]byte) ([]byte, error) { return file, nil }}, "127.0.0.1")
+	at := strings.TrimSuffix(strings.TrimPrefix(httpURL, "http://"), "/announce")
+	ask := func(from string, n byte) *http.Response {
+		h := [20]byte{n}
+		s.Register(h)
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		conn, err := d.Dial("tcp", at)
+		if err != nil {
+			t.Skipf("no second address of loopback on this machine: %v", err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(conn, "GET /t/%x.torrent HTTP/1.1\r\nHost: x\r\n\r\n", h); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("asking from %s: %v", from, err)
+		}
+		return resp
+	}
+	for i := range 32 {
+		if code := ask("127.0.0.1", byte(i)).StatusCode; code != 200 && i < 8 {
+			t.Fatalf("file %d is refused", i)
+		}
+	}
+	resp := ask("127.0.0.2", 99)
+	if n, err := io.Copy(io.Discard, resp.Body); resp.StatusCode != 200 || n != int64(len(file)) || err != nil {
+		t.Errorf("another address: %s, %d bytes, %v", resp.Status, n, err)
+	}
+}
+
 // wait polls until something is so.
 func wait(t *testing.T, what string, ok func() bool) {
 	t.Helper()

@@ -100,6 +100,12 @@ func (s *Server) serveTorrent(w http.ResponseWriter, r *http.Request, from sourc
 		http.Error(w, errRate.Error(), http.StatusTooManyRequests)
 		return
 	}
+	host := s.netOf(from.addr)
+	if !s.takers.enter(host) {
+		http.Error(w, errRate.Error(), http.StatusTooManyRequests)
+		return
+	}
+	defer s.takers.leave(host)
 	file, done, err := s.files.get(r.Context(), [20]byte(b))
 	if err != nil {
 		http.NotFound(w, r)

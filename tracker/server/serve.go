@@ -15,6 +15,7 @@ import (
 const (
 	maxConns    = 2048 // over HTTP; more wait to be accepted
 	maxPerHost  = 256  // of them of one address; more are closed
+	maxFilesOne = 8    // torrent files on their way to one address, which may be slow on purpose; more are refused
 	requestTime = 10 * time.Second
 	idleTime    = 20 * time.Second
 	maxHeader   = 16 << 10 // bytes
@@ -40,7 +41,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			h.Close()
 		}
 	})
-	err := h.Serve(&limited{Listener: ln, server: s, room: make(chan struct{}, maxConns), closed: make(chan struct{})})
+	err := h.Serve(&limited{Listener: ln, server: s, room: make(chan struct{}, maxConns), closed: make(chan struct{}), hosts: places{most: maxPerHost}})
 	if !stop() {
 		<-done
 		return nil
@@ -56,9 +57,7 @@ type limited struct {
 	room   chan struct{}
 	once   sync.Once
 	closed chan struct{}
-
-	mu    sync.Mutex
-	hosts map[netip.Addr]int
+	hosts  places
 }
 
 func (l *limited) Accept() (net.Conn, error) {
@@ -74,7 +73,7 @@ func (l *limited) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		host := l.server.hostOf(conn)
-		if !l.enter(host) {
+		if !l.hosts.enter(host) {
 			conn.Close()
 			l.server.refuse(becauseConnections)
 			continue
@@ -82,7 +81,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		l.server.conns.Add(1)
 		return &limitedConn{Conn: conn, free: sync.OnceFunc(func() {
 			l.server.conns.Add(-1)
-			l.leave(host)
+			l.hosts.leave(host)
 			<-l.room
 		})}, nil
 	}
@@ -94,7 +93,10 @@ func (s *Server) hostOf(conn net.Conn) netip.Addr {
 	if !ok {
 		return netip.Addr{}
 	}
-	a := at.AddrPort().Addr().Unmap().WithZone("")
+	return s.netOf(at.AddrPort().Addr().Unmap().WithZone(""))
+}
+
+func (s *Server) netOf(a netip.Addr) netip.Addr {
 	if a.Is4() || s.standsAlone(a, time.Now()) {
 		return a
 	}
@@ -102,24 +104,31 @@ func (s *Server) hostOf(conn net.Conn) netip.Addr {
 	return net64.Addr()
 }
 
-func (l *limited) enter(host netip.Addr) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.hosts[host] >= maxPerHost {
+// places is how many of something each host has at the moment, at most most.
+type places struct {
+	most int
+	mu   sync.Mutex
+	used map[netip.Addr]int
+}
+
+func (p *places) enter(host netip.Addr) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.used[host] >= p.most {
 		return false
 	}
-	if l.hosts == nil {
-		l.hosts = map[netip.Addr]int{}
+	if p.used == nil {
+		p.used = map[netip.Addr]int{}
 	}
-	l.hosts[host]++
+	p.used[host]++
 	return true
 }
 
-func (l *limited) leave(host netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.hosts[host]--; l.hosts[host] <= 0 {
-		delete(l.hosts, host)
+func (p *places) leave(host netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.used[host]--; p.used[host] <= 0 {
+		delete(p.used, host)
 	}
 }
 

@@ -84,6 +84,7 @@ type Server struct {
 	refused  [reasons]atomic.Int64
 	handlers sync.Pool // of *handler; they hold nothing between requests
 	files    *files
+	takers   places // of the files, by who takes them
 }
 
 // New makes a tracker.
@@ -92,7 +93,7 @@ func New(cfg Config) *Server {
 	s := &Server{
 		cfg: cfg, began: time.Now(), expire: uint32(max(1, cfg.Expire/time.Second)), seed: maphash.MakeSeed(),
 		own: ownAddrs{list: listOwn}, meter: newMeter(cfg.Rate, cfg.Burst), census: &census{seed: maphash.MakeSeed()},
-		handlers: sync.Pool{New: newHandler}, files: newFiles(cfg.TorrentFile),
+		handlers: sync.Pool{New: newHandler}, files: newFiles(cfg.TorrentFile), takers: places{most: maxFilesOne},
 	}
 	var key [16]byte
 	rand.Read(key[:]) // never fails
