@@ -141,6 +141,7 @@ func (h *Host) Stop() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.stop()
+	h.problem = "" // it is off because somebody wants that
 	return h.keep(keyOn, nil)
 }
 

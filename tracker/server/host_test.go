@@ -203,6 +203,9 @@ func TestHostOnAPortThatIsTaken(t *testing.T) {
 		if err := h.Begin(); err == nil || h.Stats().On || h.Stats().Problem == "" {
 			t.Errorf("%s %s is taken: %v, %+v", at.Network(), at, err, h.Stats())
 		}
+		if err := h.Stop(); err != nil || h.Stats().Problem != "" {
+			t.Errorf("a tracker that nobody wants on has a problem: %v, %q", err, h.Stats().Problem)
+		}
 	}
 }
 
