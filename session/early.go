@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"net/netip"
 
 	"btd/peerwire"
 	"btd/piece"
@@ -87,6 +88,53 @@ func (t *torrent) makeRoomEarly() bool {
 		}
 	}
 	return false
+}
+
+// thinOut drops a peer of the host, or of the network, that holds the most
+// places, if the newcomer's holds clearly fewer: so nobody has all places.
+func (t *torrent) thinOut(newcomer netip.Addr) bool {
+	for _, group := range []func(netip.Addr) netip.Addr{hostOf, networkOf} {
+		count, latest := map[netip.Addr]int{}, map[netip.Addr]*peer{}
+		var most netip.Addr
+		for _, p := range t.peers.all { // in order of arrival
+			g := group(p.addr.Addr())
+			count[g]++
+			latest[g] = p
+			if count[g] > count[most] {
+				most = g
+			}
+		}
+		if count[most] > count[group(newcomer)]+1 {
+			t.drop(latest[most], errFull)
+			return true
+		}
+	}
+	return false
+}
+
+// hostOf is what one host has: an IPv4 address, 64 bits of an IPv6 address.
+func hostOf(ip netip.Addr) netip.Addr {
+	if ip = ip.Unmap().WithZone(""); ip.Is4() || ip.IsLoopback() {
+		return ip
+	}
+	return prefixOf(ip, 64)
+}
+
+// networkOf is what one party easily has: a /24, or a /48 of IPv6. A local
+// network is one network, of which each host counts.
+func networkOf(ip netip.Addr) netip.Addr {
+	switch ip = ip.Unmap().WithZone(""); {
+	case isLocal(ip):
+		return hostOf(ip)
+	case ip.Is4():
+		return prefixOf(ip, 24)
+	}
+	return prefixOf(ip, 48)
+}
+
+func prefixOf(ip netip.Addr, bits int) netip.Addr {
+	p, _ := ip.Prefix(bits) // never fails: it has so many
+	return p.Addr()
 }
 
 // takeOver makes peers that were met before the metadata was here peers like

@@ -22,6 +22,7 @@ type peers struct {
 	nextID   uint32
 	dialling int
 	room     int // blocks of memory that requests should take
+	given    metaGiven
 	news     int // grows with every peer that comes, goes, or says where it listens
 	depth    int // of all pipelines in use, as of the last tick
 }
@@ -118,7 +119,7 @@ func (t *torrent) replaces(old *peer, j *joined) bool {
 // that who is early cannot keep a swarm to itself.
 func (t *torrent) makeRoom(newcomer netip.AddrPort) bool {
 	if t.wait != nil {
-		return t.makeRoomEarly()
+		return t.makeRoomEarly() || t.thinOut(newcomer.Addr())
 	}
 	var lowest *peer
 	rank := t.book.Rank(newcomer)
@@ -264,9 +265,9 @@ func (t *torrent) flush() {
 		if !p.closed {
 			if p.has != nil {
 				t.feed(p)
+				t.serveMetadata(p)
 				t.serve(p)
 			}
-			t.serveMetadata(p)
 			t.send(p)
 		}
 		p.touched = false

@@ -98,7 +98,7 @@ func (t *torrent) nextRun(p *peer, at int) (r run, used int) {
 		used++
 	}
 	if used == 0 {
-		t.flow.up.want(p, p.up.owed()-p.up.grant)
+		t.flow.up.want(p, p.owed()-p.up.grant)
 	}
 	p.up.grant = max(0, p.up.grant-int64(r.total))
 	return r, used
