@@ -25,8 +25,8 @@ type loop struct {
 	server  *Server
 	ipv6    bool
 	conn    Conn
-	own     *net.UDPConn // nil if the socket is shared
-	foreign func(b []byte, from netip.AddrPort) bool
+	own     *own // nil if the socket is shared
+	foreign func(b []byte, from netip.AddrPort) (answer []byte, took bool)
 	state   []byte
 	node    *Node
 	other   *loop // of the other family; nil if there is none
@@ -40,6 +40,7 @@ type loop struct {
 
 	hungry     atomic.Bool // it knows few nodes
 	lonely     atomic.Bool // it knows none
+	calm       atomic.Bool // see Node.Calm
 	suggested  atomic.Int32
 	picture    atomic.Pointer[[]contact.Node] // for the other loop
 	pictured   time.Time
@@ -73,9 +74,18 @@ func newLoop(s *Server, socket Socket, ipv6 bool) (*loop, error) {
 	l.hungry.Store(true)
 	l.lonely.Store(true)
 	if socket.Own {
-		var ok bool
-		if l.own, ok = socket.Conn.(*net.UDPConn); !ok {
+		conn, ok := socket.Conn.(*net.UDPConn)
+		if !ok {
 			return nil, errors.New("dht: only a *net.UDPConn can be read from")
+		}
+		quiet, err := newQuiet(conn, ipv6)
+		if err != nil {
+			return nil, err
+		}
+		l.own = &own{conn: conn, quiet: quiet}
+		if quiet != nil {
+			again := *quiet
+			l.own.answers = &again
 		}
 	}
 	return l, nil
@@ -91,6 +101,9 @@ func (l *loop) makeNode(now time.Time) error {
 		IPv6: l.ipv6, ReadOnly: cfg.ReadOnly, Rand: rng, State: l.state, Version: cfg.Version, Refuse: cfg.Refuse,
 		Table: cfg.Table, Peers: cfg.Peers, Items: cfg.Items, Limits: cfg.Limits,
 		Send: func(b []byte, to netip.AddrPort) error {
+			if l.own != nil && l.own.quiet != nil {
+				return l.own.quiet.send(b, to)
+			}
 			_, err := l.conn.WriteToUDPAddrPort(b, to)
 			return err
 		},
@@ -129,7 +142,12 @@ func (l *loop) run(ctx context.Context) {
 			f(now)
 		}
 		in.reset()
-		timer.Reset(l.node.Tick(now).Sub(now))
+		pause := l.node.Tick(now).Sub(now)
+		calm := l.own != nil && l.own.quiet != nil && l.node.Calm() && !l.hungry.Load()
+		if l.calm.Store(calm); calm {
+			pause = max(pause, 2*gathering) // the reader calls before, if there is anything
+		}
+		timer.Reset(pause)
 		l.show(now)
 	}
 }
@@ -212,37 +230,6 @@ func (l *loop) call(f func(now time.Time)) {
 	l.mu.Lock() // concurrent callers after the end
 	defer l.mu.Unlock()
 	f(time.Now())
-}
-
-// read reads from our own socket until it is closed.
-func (l *loop) read(ctx context.Context) {
-	b := make([]byte, maxPacketIn+1)
-	failed := 0
-	for {
-		n, from, err := l.own.ReadFromUDPAddrPort(b)
-		switch {
-		case err == nil:
-			failed = 0
-			if l.foreign == nil || n == 0 || b[0] == 'd' || !l.foreign(b[:n], from) {
-				l.packet(b[:n], from)
-			}
-			continue
-		case errors.Is(err, net.ErrClosed):
-			return
-		}
-		// Some systems report here that an earlier packet was not delivered.
-		l.readErrors.Add(1)
-		if failed++; failed == 1 {
-			l.server.cfg.Log.Debug("dht: reading", "err", err)
-		}
-		if failed > 10 {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(min(time.Duration(failed)*10*time.Millisecond, time.Second)):
-			}
-		}
-	}
 }
 
 // suggest tells this loop of a node that the other one heard of.

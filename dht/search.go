@@ -27,6 +27,11 @@ type Search struct {
 	Kind   Kind
 	Target krpc.ID
 
+	// Calm says that nobody waits for the result. While all searches are calm,
+	// packets are taken in a few at a time, each up to a fiftieth of a second
+	// late: waking up costs more than all that is done with them.
+	Calm bool
+
 	// GetPeers.
 	NoSeed      bool   // peers that are no seeds, if possible (BEP 33)
 	Scrape      bool   // filters as well (BEP 33)
@@ -144,6 +149,24 @@ func (n *Node) Start(s Search, now time.Time) (cancel func(), err error) {
 	n.searches.waiting = append(n.searches.waiting, run)
 	n.dueAt(now)
 	return func() { run.over = true }, nil
+}
+
+// Calm reports whether nobody waits for anything: searches are under way, and
+// all of them are calm.
+func (n *Node) Calm() bool {
+	calm := false
+	for _, s := range n.searches.running {
+		if !s.Calm && !s.inner {
+			return false
+		}
+		calm = calm || s.Calm
+	}
+	for _, s := range n.searches.waiting {
+		if !s.Calm {
+			return false
+		}
+	}
+	return calm
 }
 
 // Searches is the number of searches under way and waiting.

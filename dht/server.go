@@ -34,9 +34,10 @@ type Socket struct {
 	State []byte // what State gave in an earlier run
 	// Other, if set, is shown the packets of a socket of the Server's own that
 	// do not begin with 'd', as all of the DHT do, and reports whether it took
-	// one. It is called by the goroutine that reads, must not block and does not
-	// keep b.
-	Other func(b []byte, from netip.AddrPort) bool
+	// one, and what is to be answered, if anything: the Server may have closed
+	// Conn and use another way to the socket. It is called by the goroutine that
+	// reads, must not block and does not keep b.
+	Other func(b []byte, from netip.AddrPort) (answer []byte, took bool)
 }
 
 // ServerConfig holds a server's settings.
@@ -81,6 +82,7 @@ type Server struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	once   sync.Once
+	last   sync.Once
 }
 
 // NewServer starts the nodes.
@@ -104,6 +106,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		}
 		l, err := newLoop(s, socket, ipv6)
 		if err != nil {
+			s.forget()
 			return nil, err
 		}
 		s.loops = append(s.loops, l)
@@ -117,6 +120,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	now := time.Now()
 	for _, l := range s.loops {
 		if err := l.makeNode(now); err != nil {
+			s.forget()
 			return nil, err
 		}
 	}
@@ -139,12 +143,22 @@ func (s *Server) Close() error {
 		s.cancel()
 		for _, l := range s.loops {
 			if l.own != nil {
-				l.own.Close()
+				l.own.close()
 			}
 		}
 	})
 	s.wg.Wait()
+	s.last.Do(s.forget)
 	return nil
+}
+
+// forget gives up what only the server itself knows of its sockets.
+func (s *Server) forget() {
+	for _, l := range s.loops {
+		if l.own != nil && l.own.quiet != nil {
+			l.own.quiet.close()
+		}
+	}
 }
 
 // newRand is a random source that nobody can foresee.

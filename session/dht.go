@@ -122,10 +122,10 @@ func newSeeker(s *Session, udp udpSockets) *seeker {
 	}
 	server := dht.ServerConfig{Bootstrap: cfg.Bootstrap, ReadOnly: cfg.ReadOnly, Version: dhtVersion, Log: s.log}
 	if udp.ipv4 != nil {
-		server.IPv4 = dht.Socket{Conn: udp.ipv4, Own: true, State: d.recall(dhtKey4), Other: s.refuseUTP(udp.ipv4)}
+		server.IPv4 = dht.Socket{Conn: udp.ipv4, Own: true, State: d.recall(dhtKey4), Other: s.refuseUTP()}
 	}
 	if udp.ipv6 != nil {
-		server.IPv6 = dht.Socket{Conn: udp.ipv6, Own: true, State: d.recall(dhtKey6), Other: s.refuseUTP(udp.ipv6)}
+		server.IPv6 = dht.Socket{Conn: udp.ipv6, Own: true, State: d.recall(dhtKey6), Other: s.refuseUTP()}
 	}
 	if udp.ipv4 == nil && udp.ipv6 == nil {
 		return d
@@ -144,14 +144,13 @@ func newSeeker(s *Session, udp udpSockets) *seeker {
 // refuseUTP tells who tries to connect over uTP (BEP 29) that nobody does here.
 // Without the DHT the system would say so, since nobody would listen at the
 // port. Who hears nothing waits before it tries TCP, libtorrent for 3 s.
-func (s *Session) refuseUTP(conn *net.UDPConn) func(b []byte, from netip.AddrPort) bool {
+func (s *Session) refuseUTP() func(b []byte, from netip.AddrPort) ([]byte, bool) {
 	var answer []byte
-	return func(b []byte, from netip.AddrPort) (ok bool) {
+	return func(b []byte, _ netip.AddrPort) (_ []byte, ok bool) {
 		if answer, ok = peerwire.AppendUTPReset(answer[:0], b); ok {
 			s.count("utp_refused")
-			_, _ = conn.WriteToUDPAddrPort(answer, from)
 		}
-		return ok
+		return answer, ok
 	}
 }
 

@@ -168,16 +168,17 @@ func (d *seeker) round() time.Duration {
 			return max(wait.Sub(now), time.Millisecond)
 		}
 		d.flying.Add(1)
+		calm := it.Class() != dhtpace.Hungry
 		d.mu.Unlock()
-		d.begin(it.Value)
+		d.begin(it.Value, calm)
 	}
 }
 
 // begin searches for peers of k's torrent and announces it. A torrent of which
 // only the link is known is not announced: it may turn out to be private.
-func (d *seeker) begin(k *sought) {
+func (d *seeker) begin(k *sought, calm bool) {
 	rec, _ := k.e.record()
-	q := dht.Search{Kind: dht.GetPeers, Announce: rec.Magnet == "", Port: d.s.port(), Seed: rec.Complete, NoSeed: rec.Complete}
+	q := dht.Search{Kind: dht.GetPeers, Calm: calm, Announce: rec.Magnet == "", Port: d.s.port(), Seed: rec.Complete, NoSeed: rec.Complete}
 	hash := k.e.hash.Wire()
 	q.Target.SetBytes(hash[:])
 	q.Peers = func(peers []netip.AddrPort) { d.found(k, peers) }

@@ -19,7 +19,7 @@ const (
 
 // Config holds a pacer's settings. The zero value is valid.
 type Config struct {
-	Hungry, Calm Budget // zero: 300 queries a second and 6,000 at once; 400 and 400
+	Hungry, Calm Budget // zero: 300 queries a second and 6,000 at once; 400 and 1,600
 
 	HungryEvery time.Duration // 0 means 10 s; doubles while nobody is found
 	HungryMost  time.Duration // 0 means 16 min
@@ -28,6 +28,10 @@ type Config struct {
 	LonelyEvery time.Duration // 0 means 28 min
 	BusyWait    time.Duration // until a search that found no place is tried again; 0 means 2 s
 	AwayWait    time.Duration // until searches go on after one that no node answered; 0 means 15 s
+
+	// Gather is how long calm torrents that are due wait for each other: what
+	// happens at once costs less than the same spread over time. 0 means 2 s.
+	Gather time.Duration
 }
 
 // Budget is for one kind of torrents.
@@ -47,7 +51,7 @@ func (c Config) withDefaults() Config {
 		c.Hungry.Rate, c.Hungry.Burst = 300, 6000
 	}
 	if c.Calm.Rate == 0 {
-		c.Calm.Rate, c.Calm.Burst = 400, 400
+		c.Calm.Rate, c.Calm.Burst = 400, 1600
 	}
 	if c.Hungry.AtOnce == 0 {
 		c.Hungry.AtOnce = 32
@@ -62,6 +66,7 @@ func (c Config) withDefaults() Config {
 	def(&c.LonelyEvery, 28*time.Minute)
 	def(&c.BusyWait, 2*time.Second)
 	def(&c.AwayWait, 15*time.Second)
+	def(&c.Gather, 2*time.Second)
 	return c
 }
 
@@ -89,6 +94,7 @@ type lane struct {
 	running int
 	mean    float64   // queries of a search
 	rest    time.Time // nothing begins before
+	gather  time.Time // nor before this, see Config.Gather
 }
 
 // Item is a torrent.
@@ -169,6 +175,7 @@ func (p *Pacer[T]) Now(it *Item[T], now time.Time) {
 	case it.due.After(now):
 		it.due = now
 		heap.Fix(&p.queues[it.class], it.pos)
+		p.lanes[1].gather = now
 	}
 }
 
@@ -181,13 +188,15 @@ func (p *Pacer[T]) Next(now time.Time) (it *Item[T], wait time.Time) {
 		if !ok || l.running >= l.AtOnce {
 			continue // Done comes before anything can begin
 		}
-		at := later(due, l.rest)
-		if at.After(now) {
-			wait = sooner(wait, at)
-			continue
+		at := later(later(due, l.rest), l.gather)
+		if !at.After(now) {
+			at = l.ready(now)
 		}
-		if at := l.ready(now); at.After(now) {
-			wait = sooner(wait, at)
+		if at.After(now) {
+			if i == 1 && !l.gather.After(now) {
+				l.gather = now.Add(p.cfg.Gather)
+			}
+			wait = sooner(wait, later(at, l.gather))
 			continue
 		}
 		it = heap.Pop(&p.queues[c]).(*Item[T])

@@ -137,7 +137,7 @@ var outside = map[string]layer{
 	"session/pexset":    {nil, pure},
 	"session/dhtpace":   {nil, pure},
 	"session/follow":    {nil, pure},
-	"dht":               {nil, "what it needs of others is an id, and that comes through dht/krpc"},
+	"dht":               {[]string{"golang.org/x/sys/unix"}, "what it needs of others is an id, and that comes through dht/krpc"},
 	"dht/krpc":          {[]string{"github.com/anacrolix/dht/v2/int160"}, pure},
 	"dht/contact":       {nil, pure},
 	"dht/table":         {nil, pure},
