@@ -32,7 +32,7 @@ func apiRow(ctx context.Context, o *options) (result, error) {
 	}
 	defer d.stop()
 	data := filepath.Join(o.scratch, "d")
-	idle, err := many(ctx, data, w.url, bystanders)
+	idle, err := many(ctx, data, w.url, bystanders, false)
 	if err != nil {
 		return r, err
 	}

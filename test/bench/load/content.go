@@ -23,6 +23,7 @@ type torrent struct {
 	raw    []byte
 	hash   [20]byte
 	size   int64
+	public bool       // announced in the DHT, too
 	length int64      // of a piece
 	pieces [][20]byte // the same hash may stand for many; see filled
 }
@@ -61,7 +62,10 @@ func (t *torrent) build(announce string, files []file) {
 	for _, h := range t.pieces {
 		info = append(info, h[:]...)
 	}
-	info = append(info, "7:privatei1ee"...)
+	if !t.public {
+		info = append(info, "7:privatei1e"...)
+	}
+	info = append(info, 'e')
 	t.hash = sha1.Sum(info)
 	t.raw = []byte("d")
 	if announce != "" {
@@ -76,22 +80,22 @@ func appendString(b []byte, s string) []byte {
 }
 
 // small makes torrent number i of one file of one block, and the file in dir.
-func small(dir, announce string, i int) (*torrent, error) {
+func small(dir, announce string, i int, public bool) (*torrent, error) {
 	var b [block]byte
 	fill(b[:], uint64(i)+1)
-	t := &torrent{name: fmt.Sprintf("t%06d.bin", i), size: block, length: block, pieces: [][20]byte{sha1.Sum(b[:])}}
+	t := &torrent{name: fmt.Sprintf("t%06d.bin", i), size: block, public: public, length: block, pieces: [][20]byte{sha1.Sum(b[:])}}
 	t.build(announce, nil)
 	return t, os.WriteFile(filepath.Join(dir, t.name), b[:], 0o644)
 }
 
 // many makes n small torrents.
-func many(ctx context.Context, dir, announce string, n int) ([]*torrent, error) {
+func many(ctx context.Context, dir, announce string, n int, public bool) ([]*torrent, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	out := make([]*torrent, n)
 	return out, parallel(ctx, 4, n, func(_, i int) (err error) {
-		out[i], err = small(dir, announce, i)
+		out[i], err = small(dir, announce, i, public)
 		return err
 	})
 }

@@ -47,8 +47,14 @@ func startDaemon(ctx context.Context, o *options) (*daemon, error) {
 	}
 	defer log.Close()
 	d := &daemon{exit: make(chan struct{}), sock: sock, http: overUnix(sock)}
-	d.cmd = o.command(o.btd, "--state", filepath.Join(o.work, "state"), "--dir", o.scratch, "--config", none,
-		"--listen", peerIP+":0", "--api-socket", sock, "--log-level", "warn", "--dht-bootstrap=")
+	args := []string{
+		"--state", filepath.Join(o.work, "state"), "--dir", o.scratch, "--config", none,
+		"--listen", peerIP + ":0", "--api-socket", sock, "--log-level", "warn",
+	}
+	if o.boot != "" {
+		args = append(args, "--dht-bootstrap", o.boot)
+	}
+	d.cmd = o.command(o.btd, args...)
 	d.cmd.Env = []string{"HOME=" + o.work, "PATH=" + os.Getenv("PATH")}
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	if d.api, err = client.New(client.Config{Address: sock, Timeout: time.Minute}); err != nil {

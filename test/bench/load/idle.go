@@ -21,9 +21,18 @@ func idleRow(ctx context.Context, o *options) (result, error) {
 		return r, err
 	}
 	defer w.close()
+	if o.nodes > 0 {
+		say("starting %d nodes of a DHT", o.nodes)
+		boot, stop, err := startNodes(ctx, o)
+		if err != nil {
+			return r, err
+		}
+		defer stop()
+		o.boot, r["dht_nodes"] = boot, o.nodes
+	}
 	say("making %d torrents", o.n)
 	data := filepath.Join(o.scratch, "d")
-	all, err := many(ctx, data, w.url, o.n)
+	all, err := many(ctx, data, w.url, o.n, true)
 	if err != nil {
 		return r, fmt.Errorf("make torrents: %w", err)
 	}
@@ -119,6 +128,10 @@ func observe(ctx context.Context, o *options, d *daemon, r result) error {
 	if err := pause(ctx, o.settle); err != nil {
 		return err
 	}
+	was, err := d.api.DHTStats(ctx)
+	if err != nil {
+		return err
+	}
 	before, err := usageOf(d.pid())
 	if err != nil {
 		return err
@@ -128,6 +141,9 @@ func observe(ctx context.Context, o *options, d *daemon, r result) error {
 	}
 	after, err := usageOf(d.pid())
 	if err != nil {
+		return err
+	}
+	if err := overDHT(ctx, o, d, was, r); err != nil {
 		return err
 	}
 	r["idle_cpu_pct"], r["switches_per_s"] = after.since(before)
@@ -195,4 +211,31 @@ func firstDue(n int, spread, age time.Duration) int {
 	}
 	share, all := max(0, age.Seconds())/spread.Seconds(), float64(n)
 	return int(max(0, all*share-5*math.Sqrt(all*share*(1-share))))
+}
+
+// overDHT tells what went over the DHT since was, which was a moment before the
+// time that is observed.
+func overDHT(ctx context.Context, o *options, d *daemon, was client.DHTStats, r result) error {
+	is, err := d.api.DHTStats(ctx)
+	if err != nil {
+		return err
+	}
+	r["dht_known"] = is.Nodes
+	if was.IPv4 == nil || is.IPv4 == nil {
+		return nil
+	}
+	s := o.idle.Seconds()
+	out := int64(0)
+	for method, n := range is.IPv4.QueriesOut {
+		out += n - was.IPv4.QueriesOut[method]
+	}
+	in := int64(0)
+	for method, n := range is.IPv4.QueriesIn {
+		in += n - was.IPv4.QueriesIn[method]
+	}
+	r["dht_searches_per_s"] = float64(is.IPv4.Searches-was.IPv4.Searches) / s
+	r["dht_queries_per_s"] = float64(out) / s
+	r["dht_served_per_s"] = float64(in) / s
+	r["dht_lost_per_s"] = float64(is.IPv4.TimedOut-was.IPv4.TimedOut) / s
+	return nil
 }

@@ -104,7 +104,7 @@ func TestQuantiles(t *testing.T) {
 func TestTorrentsAreValid(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	all, err := many(t.Context(), dir, "http://127.0.0.1:1/announce", 3)
+	all, err := many(t.Context(), dir, "http://127.0.0.1:1/announce", 3, false)
 	if err != nil {
 		t.Fatal(err)
 	}

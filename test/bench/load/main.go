@@ -35,6 +35,8 @@ type options struct {
 	files    int           // firstbyte
 	rate     int           // api: requests a second
 	mib      int64         // api: size of the torrents
+	nodes    int           // of a private DHT
+	boot     string        // one of these
 	nice     int           // added to the daemon's and the reference peer's
 }
 
@@ -56,7 +58,7 @@ type row func(ctx context.Context, o *options) (result, error)
 type result map[string]any
 
 func run(name string, args []string) error {
-	rows := map[string]row{"idle": idleRow, "firstbyte": firstByteRow, "api": apiRow}
+	rows := map[string]row{"idle": idleRow, "firstbyte": firstByteRow, "api": apiRow, "nodes": nodesRow}
 	measure, ok := rows[name]
 	if !ok {
 		return errors.New("there is no such row")
@@ -80,6 +82,7 @@ func run(name string, args []string) error {
 	fs.IntVar(&o.files, "files", 10_000, "files of the torrent with many")
 	fs.IntVar(&o.rate, "rate", 500, "requests a second")
 	fs.Int64Var(&o.mib, "mib", 1024, "size of the torrents that are moved, MiB")
+	fs.IntVar(&o.nodes, "nodes", 0, "idle: start a private DHT of so many nodes in another process; 0: the daemon's shipped bootstrap hosts")
 	fs.IntVar(&o.nice, "nice", 0, "start the daemon and the reference peer this much nicer than load itself, whose own waits are not to be measured")
 	fs.Parse(args)
 
@@ -94,6 +97,9 @@ func run(name string, args []string) error {
 	}
 	began := time.Now()
 	r, err := measure(ctx, &o)
+	if name == "nodes" {
+		return err
+	}
 	if r == nil {
 		r = result{}
 	}
