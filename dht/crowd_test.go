@@ -6,25 +6,29 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	library "github.com/anacrolix/dht/v2"
+
 	"btd/dht/krpc"
 )
 
 // town is many servers on loopback addresses of their own, where the system
-// has them.
+// has them, and some of the library's.
 type town struct {
 	t       *testing.T
 	rng     *rand.Rand
 	servers []*Server
 	addrs   []netip.AddrPort
 	dead    map[int]bool
+	others  []*library.Server
 }
 
-func newTown(t *testing.T, count int) *town {
+func newTown(t *testing.T, count, others int) *town {
 	w := &town{t: t, rng: rand.New(rand.NewPCG(8, 9)), dead: map[int]bool{}}
 	for i := range count {
 		host := netip.AddrFrom4([4]byte{127, 1, byte(i / 200), byte(i%200 + 1)})
@@ -40,6 +44,21 @@ func newTown(t *testing.T, count int) *town {
 			IPv4: Socket{Conn: conn, Own: true}, Bootstrap: []string{w.addrs[0].String()},
 		}))
 	}
+	ctx := within(t, 2*time.Minute)
+	var wg sync.WaitGroup
+	for i := range others {
+		s, addr := theirs(t, "127.0.0.1", w.addrs[i])
+		w.others = append(w.others, s)
+		for range 3 { // as a peer's PORT message does
+			w.servers[w.rng.IntN(count)].AddNode(addr)
+		}
+		wg.Go(func() {
+			if _, err := s.BootstrapContext(ctx); err != nil {
+				t.Errorf("the library's node does not get in: %v", err)
+			}
+		})
+	}
+	wg.Wait()
 	return w
 }
 
@@ -91,29 +110,32 @@ func (w *town) holders(hash krpc.ID) (n int) {
 }
 
 // TestThreeHundredServers has two in five of all sockets close without a word,
-// and everybody still find what somebody alive holds.
+// ours and the library's, and everybody still find what somebody alive holds.
+// TOWN_P99 bounds the 99th percentile of the time to the first peer: it is not
+// for machines that have other work.
 func TestThreeHundredServers(t *testing.T) {
 	t.Parallel()
-	count := 300
+	count, others := 300, 30
 	if testing.Short() {
-		count = 60
+		count, others = 60, 6
 	}
-	w := newTown(t, count)
-	ctx := within(t, 3*time.Minute)
+	w := newTown(t, count, others)
+	ctx := within(t, 4*time.Minute)
 	w.settle(ctx, count*2/5)
 	const torrents = 40
 	for i := range torrents {
+		if i%10 == 0 {
+			hash := hashOf(uint64(i))
+			lookUp(t, w.others[i/10%others], hash.AsByteArray(), 1000+i)
+			continue
+		}
 		s := w.servers[w.living()]
 		r, err := s.Search(ctx, Search{Kind: GetPeers, Target: hashOf(uint64(i)), Announce: true, Port: uint16(1000 + i)})
 		if err != nil || r.Stored() < 6 {
 			t.Errorf("announce: %v, %+v", err, r.IPv4)
 		}
 	}
-	first, missed := w.lookups(ctx, torrents)
-	t.Logf("all alive: first peer after %v at the median, %v at the longest", first[len(first)/2], first[len(first)-1])
-	if missed > 0 {
-		t.Errorf("all alive: %d of %d lookups found nobody", missed, torrents)
-	}
+	w.all(ctx, "all alive", torrents)
 	var wg sync.WaitGroup
 	for len(w.dead) < count*2/5 {
 		i := 1 + w.rng.IntN(count-1)
@@ -122,11 +144,29 @@ func TestThreeHundredServers(t *testing.T) {
 			wg.Go(func() { w.servers[i].Close() })
 		}
 	}
+	for _, s := range w.others[:others*2/5] {
+		wg.Go(s.Close)
+	}
 	wg.Wait()
-	first, missed = w.lookups(ctx, torrents)
-	t.Logf("two in five dead: first peer after %v at the median, %v at the longest", first[len(first)/2], first[len(first)-1])
-	if missed > 0 {
-		t.Errorf("two in five dead: %d of %d lookups found nobody", missed, torrents)
+	w.all(ctx, "two in five dead", torrents)
+}
+
+// all looks up each torrent three times.
+func (w *town) all(ctx context.Context, when string, torrents int) {
+	w.t.Helper()
+	var first []time.Duration
+	for range 3 {
+		took, missed := w.lookups(ctx, torrents)
+		first = append(first, took...)
+		if missed > 0 {
+			w.t.Errorf("%s: %d of %d lookups found nobody", when, missed, torrents)
+		}
+	}
+	slices.Sort(first)
+	p99 := first[len(first)*99/100]
+	w.t.Logf("%s: first peer after %v at the median, p99 %v, %v at the longest of %d", when, first[len(first)/2], p99, first[len(first)-1], len(first))
+	if most, err := time.ParseDuration(os.Getenv("TOWN_P99")); err == nil && p99 > most {
+		w.t.Errorf("%s: p99 is %v, at most %v is right", when, p99, most)
 	}
 }
 

@@ -39,9 +39,9 @@ func (s *shelf) GetPeers(h metainfo.Hash) []libkrpc.NodeAddr {
 }
 
 // theirs is a node of the library that knows one of ours.
-func theirs(t *testing.T, know netip.AddrPort) (*library.Server, netip.AddrPort) {
+func theirs(t *testing.T, host string, know netip.AddrPort) (*library.Server, netip.AddrPort) {
 	t.Helper()
-	conn, addr := bind(t, "udp4", "127.0.0.1")
+	conn, addr := bind(t, "udp4", host)
 	cfg := library.NewDefaultServerConfig()
 	cfg.Conn, cfg.NoSecurity = conn, true
 	cfg.PeerStore = &shelf{peers: map[metainfo.Hash][]libkrpc.NodeAddr{}}
@@ -64,7 +64,7 @@ func mixed(t *testing.T) (ours []*Server, others []*library.Server) {
 	ours, addrs := crowd(t, 6)
 	var known []netip.AddrPort
 	for range 6 {
-		s, addr := theirs(t, addrs[0])
+		s, addr := theirs(t, "127.0.0.1", addrs[0])
 		others, known = append(others, s), append(known, addr)
 		if _, err := s.BootstrapContext(within(t, 20*time.Second)); err != nil {
 			t.Fatal(err)
