@@ -236,6 +236,22 @@ func (s *Server) dhtPut(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, client.DHTPutResponse{Target: hex.EncodeToString(at[:]), Stored: stored})
 }
 
+func (s *Server) dhtSample(w http.ResponseWriter, r *http.Request) error {
+	at, err := target("target", r.URL.Query().Get("target"))
+	if err != nil {
+		return err
+	}
+	x, err := s.cfg.Engine.DHTSample(r.Context(), at)
+	if err != nil {
+		return err
+	}
+	out := client.DHTSamples{Nodes: x.Nodes, Kept: x.Kept, Queries: x.Queries, Hashes: []string{}}
+	for _, h := range x.Hashes {
+		out.Hashes = append(out.Hashes, hex.EncodeToString(h[:]))
+	}
+	return writeJSON(w, http.StatusOK, out)
+}
+
 // dhtStatus gives an error of the DHT its code; "" if it is none.
 func dhtStatus(err error) string {
 	switch {

@@ -48,6 +48,7 @@ type Engine interface {
 	DHTLookup(ctx context.Context, hash [20]byte, trace func(session.DHTEvent), peers func([]netip.AddrPort)) (session.DHTFound, error)
 	DHTGet(ctx context.Context, target [20]byte, salt []byte) (session.DHTItem, error)
 	DHTPut(ctx context.Context, i session.DHTItem) (target [20]byte, stored int, err error)
+	DHTSample(ctx context.Context, target [20]byte) (session.DHTSamples, error)
 
 	// What is followed and published (BEP 46): a look and a publication take up
 	// to a minute.

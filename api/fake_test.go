@@ -151,6 +151,10 @@ func (f *fake) Unpublish(_ context.Context, target [20]byte) error {
 	return f.note("unpublish %x", target)
 }
 
+func (f *fake) DHTSample(_ context.Context, target [20]byte) (session.DHTSamples, error) {
+	return session.DHTSamples{Hashes: [][20]byte{target, {1}}, Nodes: 3, Kept: 5, Queries: 7}, f.note("sample %x", target)
+}
+
 func (f *fake) DHTPut(_ context.Context, i session.DHTItem) ([20]byte, int, error) {
 	return [20]byte{1}, 8, f.note("put %s %x %s %d", i.V, i.K, i.Salt, i.Seq)
 }

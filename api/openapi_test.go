@@ -136,6 +136,7 @@ func bodies() []any {
 		client.DHTItem{},
 		client.DHTPutRequest{},
 		client.DHTPutResponse{},
+		client.DHTSamples{},
 		client.TrackerServer{},
 		client.ShareResponse{},
 		client.RegistrationList{},
@@ -287,7 +288,7 @@ func TestAnswersMatchSchemas(t *testing.T) {
 	for path, name := range map[string]string{
 		"/v1/torrents": "TorrentList", one: "Torrent", one + "/files": "FileList", one + "/peers": "PeerList",
 		one + "/trackers": "TrackerList", one + "/pieces": "Pieces", "/v1/session/stats": "Stats",
-		"/v1/session/limits": "Limits", "/v1/dht/stats": "DHTStats", "/v1/dht/items?target=" + strings.Repeat("0a", 20): "DHTItem", "/v1/session/version": "Version", "/v1/tracker": "TrackerServer", "/v1/tracker/torrents": "RegistrationList", "/v1/nothing": "ErrorResponse",
+		"/v1/session/limits": "Limits", "/v1/dht/stats": "DHTStats", "/v1/dht/items?target=" + strings.Repeat("0a", 20): "DHTItem", "/v1/dht/samples?target=" + strings.Repeat("0a", 20): "DHTSamples", "/v1/session/version": "Version", "/v1/tracker": "TrackerServer", "/v1/tracker/torrents": "RegistrationList", "/v1/nothing": "ErrorResponse",
 		"/v1/follows": "FollowList", "/v1/publications": "PublicationList",
 	} {
 		_, body := p.do(t, "GET", path, "", "")

@@ -55,6 +55,7 @@ func table() []route {
 		{method: "GET", path: "/v1/dht/stats", handle: (*Server).dhtStats},
 		{method: "GET", path: "/v1/dht/lookup", query: []string{"hash"}, handle: (*Server).dhtLookup},
 		{method: "GET", path: "/v1/dht/items", query: []string{"target", "key", "salt"}, handle: (*Server).dhtGet},
+		{method: "GET", path: "/v1/dht/samples", query: []string{"target"}, handle: (*Server).dhtSample},
 		{method: "POST", path: "/v1/dht/items", body: true, handle: (*Server).dhtPut},
 		{method: "GET", path: client.TrackerPath, handle: (*Server).trackerStats},
 		{method: "POST", path: client.TrackerPath + "/start", handle: (*Server).trackerStart},

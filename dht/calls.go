@@ -135,6 +135,9 @@ func (c *common) search(ipv6 bool) Search {
 	if f := q.Put; f != nil {
 		q.Put = func(newest *Item) (i *Item) { c.serial(func() { i = f(newest) }); return i }
 	}
+	if f := q.Samples; f != nil {
+		q.Samples = func(x Samples) { c.serial(func() { f(x) }) }
+	}
 	if f := q.Trace; f != nil {
 		q.Trace = func(e lookup.Event) { c.serial(func() { f(e) }) }
 	}

@@ -35,6 +35,7 @@ type Node struct {
 
 	pending  transactions
 	searches searches
+	sampled  sampled
 	boot     bootstrap
 	votes    votes
 

@@ -30,6 +30,7 @@ type transaction struct {
 	sent    time.Time
 	purpose purpose
 	named   bool // the table wants to hear of the nodes in the reply
+	plain   bool // the node did not know the method that it was asked by at first
 	over    bool // answered, or not of interest any more
 	search  *search
 	write   int          // which of the search's writes
@@ -207,6 +208,9 @@ func (n *Node) failed(t *transaction, m *krpc.Message, fault krpc.Fault, now tim
 		n.writeReply(t, max(code, krpc.CodeGeneric), now)
 		return
 	case forSearch:
+		if n.plainer(t, code, now) {
+			return
+		}
 		if !t.search.over {
 			t.search.look.OnError(t.to.Addr, now)
 			n.drive(t.search, now)

@@ -19,6 +19,7 @@ const (
 	FindNode Kind = iota
 	GetPeers      // BEP 5; may announce and scrape
 	Get           // BEP 44; may put
+	Sample        // BEP 51: which torrents the nodes near the target know
 )
 
 // Search says what is searched for. Callbacks are called during HandlePacket,
@@ -52,6 +53,10 @@ type Search struct {
 	// Put is called when the closest nodes are known, with the newest item
 	// found, nil if there is none. What it returns is stored there, unless nil.
 	Put func(newest *Item) *Item
+
+	// Samples hears of what each node tells (Sample). A node is not asked again
+	// before its interval is over, whatever the target.
+	Samples func(Samples)
 
 	Trace func(lookup.Event)
 	Done  func(Result) // called once, unless the search is cancelled
@@ -123,6 +128,10 @@ type write struct {
 	tries int
 	done  bool
 }
+
+// remembered tells whether the closest nodes have something, so that it pays
+// to know them the next time.
+func (s *search) remembered() bool { return s.Kind == GetPeers || s.Kind == Get }
 
 // next is when the first search is to be driven; zero if there is none.
 func (ss *searches) next() (at time.Time) {
@@ -222,8 +231,11 @@ func (n *Node) begin(s *search, now time.Time) {
 	if s.Kind == Get {
 		s.holders = make(map[netip.AddrPort]int64)
 	}
-	start, silence, cached := n.searches.memory.Recall(s.Target, now, nil)
-	s.result.Cached = cached
+	var start []lookup.Candidate
+	var silence lookup.Silence
+	if s.remembered() {
+		start, silence, s.result.Cached = n.searches.memory.Recall(s.Target, now, nil)
+	}
 	n.scratch.known = n.table.Start(s.Target, startNodes, n.scratch.known[:0])
 	for _, k := range n.scratch.known {
 		start = append(start, lookup.Candidate{Node: k.Node, RTT: k.RTT, Live: k.Live})
@@ -240,7 +252,7 @@ func (n *Node) begin(s *search, now time.Time) {
 		Refuse: func(c contact.Node) bool {
 			return silence.Has(c.Addr) || n.table.Refuses(c, now) || (n.cfg.Refuse != nil && n.cfg.Refuse(c.Addr))
 		},
-		Announce: s.Announce || s.Put != nil, Values: s.Kind != FindNode, Timeout: timeout,
+		Announce: s.Announce || s.Put != nil, Values: s.remembered(), Timeout: timeout,
 	}, s.Target, start, now)
 	n.searches.running = append(n.searches.running, s)
 	n.stats.Searches++
@@ -293,6 +305,13 @@ func (n *Node) askFor(s *search, to contact.Node, now time.Time) bool {
 	case Get:
 		n.query(m, krpc.Get)
 		m.SetTarget(s.Target)
+	case Sample:
+		method := krpc.SampleInfohashes
+		if n.sampled.has(to.Addr, now) {
+			method = krpc.FindNode
+		}
+		n.query(m, method)
+		m.SetTarget(s.Target)
 	}
 	return n.askAs(s, m, &transaction{to: to, purpose: forSearch, search: s}, now)
 }
@@ -328,6 +347,8 @@ func (n *Node) searchReply(t *transaction, m *krpc.Message, rtt time.Duration, n
 		n.scratch.peers = peers
 	case Get:
 		item = n.readItem(s, m, t.to.Addr)
+	case Sample:
+		n.readSamples(s, t, m, now)
 	}
 	if !s.writing && !s.look.OnReply(lookup.Reply{
 		From: t.to.Addr, ID: m.ID, Nodes: n.readNodes(m), Token: m.Token, RTT: rtt,
@@ -384,7 +405,7 @@ func (n *Node) found(s *search, now time.Time) {
 	n.scratch.found = s.look.Closest(n.scratch.found[:0])
 	s.result.Closest = append([]lookup.Found(nil), n.scratch.found...)
 	s.result.Stats = s.look.Stats()
-	if s.Kind != FindNode {
+	if s.remembered() {
 		n.searches.memory.Keep(s.look, now)
 	}
 	if s.result.Stats.Replies == 0 {

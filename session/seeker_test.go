@@ -325,3 +325,19 @@ func BenchmarkAnnounces(b *testing.B) {
 		}
 	}
 }
+
+func TestNodesTellWhichTorrentsTheyKnow(t *testing.T) {
+	t.Parallel()
+	boot, addr := bootNode(t)
+	c := makeContent(t, 64<<10, map[string]int{"a": 100_000})
+	s := seedOf(t, c, joins(addr))
+	until(t, "announce of the seed", func() bool { return boot.Stats().IPv4.Peers > 0 })
+	got, err := s.DHTSample(t.Context(), [20]byte{7})
+	if err != nil || len(got.Hashes) != 1 || got.Hashes[0] != c.meta.Hash.Wire() || got.Nodes != 1 || got.Kept != 1 || got.Queries == 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	// It wants to be left alone now.
+	if got, err = s.DHTSample(t.Context(), [20]byte{8}); err != nil || len(got.Hashes) != 0 || got.Nodes != 0 {
+		t.Errorf("at once again: %+v, %v", got, err)
+	}
+}

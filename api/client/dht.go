@@ -112,6 +112,15 @@ type DHTPutResponse struct {
 	Stored int    `json:"stored"` // nodes that took it
 }
 
+// DHTSamples is what nodes tell of the torrents that they keep peers of (BEP
+// 51).
+type DHTSamples struct {
+	Hashes  []string `json:"hashes"` // hex, each once
+	Nodes   int      `json:"nodes"`  // that told some
+	Kept    int64    `json:"kept"`   // torrents that these nodes say they know, the same ones counted more than once
+	Queries int      `json:"queries"`
+}
+
 // DHTStatsPath is the path of the daemon's part in the DHT.
 const DHTStatsPath = "/v1/dht/stats"
 
@@ -140,6 +149,20 @@ func DHTKeyPath(key, salt string) string {
 func (c *Client) DHTItem(ctx context.Context, path string) (DHTItem, error) {
 	var out DHTItem
 	err := c.call(ctx, http.MethodGet, path, nil, &out)
+	return out, err
+}
+
+// DHTSamplePath is the path of what the nodes next to a target know: target is
+// hex.
+func DHTSamplePath(target string) string {
+	return "/v1/dht/samples?" + url.Values{"target": {target}}.Encode()
+}
+
+// DHTSample asks the nodes on the way to target, which is hex, which torrents
+// they know. Nodes that were asked not long ago are left alone, as they wish.
+func (c *Client) DHTSample(ctx context.Context, target string) (DHTSamples, error) {
+	var out DHTSamples
+	err := c.call(ctx, http.MethodGet, DHTSamplePath(target), nil, &out)
 	return out, err
 }
 

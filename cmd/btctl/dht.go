@@ -18,7 +18,7 @@ import (
 func (a *app) dhtCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dht",
-		Short: "look into the DHT: stats, lookups, items",
+		Short: "look into the DHT: stats, lookups, items, samples",
 		Long: `Look into the DHT, by which peers find each other without a tracker.
 
 Items (BEP 44) are values of at most 1,000 bytes that other nodes keep for
@@ -26,7 +26,7 @@ about two hours. An immutable one is found by the hash of its value, a mutable o
 by a public key and a salt.`,
 		Args: cobra.NoArgs,
 	}
-	cmd.AddCommand(a.dhtStatsCmd(), a.dhtLookupCmd(), a.dhtGetCmd(), a.dhtPutCmd())
+	cmd.AddCommand(a.dhtStatsCmd(), a.dhtLookupCmd(), a.dhtGetCmd(), a.dhtPutCmd(), a.dhtSampleCmd())
 	return cmd
 }
 

@@ -58,6 +58,23 @@ func TestDHTGet(t *testing.T) {
 	}
 }
 
+func TestDHTSample(t *testing.T) {
+	d := newDaemon(t)
+	one := strings.Repeat("0a", 20)
+	d.answers["GET /v1/dht/samples"] = client.DHTSamples{Hashes: []string{one, strings.Repeat("0b", 20)}, Nodes: 1, Kept: 9}
+	for _, args := range [][]string{{"dht", "sample"}, {"dht", "sample", one}} {
+		if r := d.run(args...); r.code != 0 || r.out != one+"\n"+strings.Repeat("0b", 20)+"\n" || !strings.Contains(r.err, "2 torrents of 1 node that know 9") {
+			t.Errorf("%v: %v", args, r)
+		}
+	}
+	if r := d.run("dht", "sample", "--json"); r.code != 0 || !strings.Contains(r.out, `"kept":9`) && !strings.Contains(r.out, `"kept": 9`) {
+		t.Errorf("%v", r)
+	}
+	if r := d.run("dht", "sample", "x"); r.code != exitUsage {
+		t.Errorf("%v", r)
+	}
+}
+
 func TestDHTPutSigns(t *testing.T) {
 	d := newDaemon(t)
 	d.answers["GET /v1/dht/items"] = client.DHTItem{V: []byte("1:x"), K: "ff", Seq: 4}
