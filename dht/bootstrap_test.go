@@ -2,6 +2,7 @@ package dht
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,48 @@ func TestSavedNodesComeFirst(t *testing.T) {
 		if r := w.search(at(7), Search{Kind: GetPeers, Target: hash, Announce: true, Port: 5}); r.Stored < 6 {
 			t.Errorf("%+v", r)
 		}
+	}
+}
+
+// TestSavedNodesAreAskedBesideBootstrapHosts looks at what a node sends first
+// after a restart.
+func TestSavedNodesAreAskedBesideBootstrapHosts(t *testing.T) {
+	t.Parallel()
+	w := grow(t, 60, addrOf)
+	saved, ok := decodeState(w.nodes[addrOf(7)].State(), false)
+	if !ok || len(saved.nodes) < 30 {
+		t.Fatalf("%d nodes are saved", len(saved.nodes))
+	}
+	state := w.nodes[addrOf(7)].State()
+	var hosts, asked []netip.AddrPort
+	began := w.now
+	n := w.add(addrOf(7), Config{State: state})
+	list := []netip.AddrPort{addrOf(900), addrOf(901), addrOf(902)}
+	w.tap = func(b []byte, from, to netip.AddrPort) {
+		var m krpc.Message
+		if from != addrOf(7) || m.Decode(b) != krpc.None || m.Kind != krpc.Query || w.now.Sub(began) > time.Second {
+			return
+		}
+		if slices.Contains(list, to) {
+			hosts = append(hosts, to)
+		} else if !slices.Contains(asked, to) {
+			asked = append(asked, to)
+		}
+	}
+	n.SetBootstrap(list, w.now)
+	w.poke(addrOf(7))
+	w.run(time.Second, nil)
+	if len(hosts) != bootAtOnce {
+		t.Errorf("in the first second %d bootstrap hosts are asked, want %d", len(hosts), bootAtOnce)
+	}
+	best := 0
+	for _, s := range saved.nodes[:8] {
+		if at := slices.Index(asked, s.Addr); at >= 0 && at < 16 {
+			best++
+		}
+	}
+	if len(asked) < 8 || best < 7 {
+		t.Errorf("of the 8 best saved nodes %d are among the first 16 of %d that are asked", best, len(asked))
 	}
 }
 

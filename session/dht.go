@@ -163,6 +163,15 @@ func (d *seeker) recall(key string) []byte {
 	return b
 }
 
+// tend is the work of each minute.
+func (d *seeker) tend(now time.Time) {
+	d.lookAround()
+	if now.Sub(d.saved) >= dhtSaveEvery-time.Second {
+		d.save()
+		d.saved = now
+	}
+}
+
 // save records which nodes are known, for the next run.
 func (d *seeker) save() {
 	ipv4, ipv6 := d.node.State()

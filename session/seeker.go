@@ -23,6 +23,7 @@ type seeker struct {
 	problem  string
 	wake     chan struct{} // capacity 1
 	locals   []netip.Addr
+	saved    time.Time                     // of run
 	external [2]atomic.Pointer[netip.Addr] // how others see us over IPv4 and IPv6
 
 	mu     sync.Mutex
@@ -44,6 +45,7 @@ type sought struct {
 }
 
 func (d *seeker) init() {
+	d.saved = time.Now()
 	d.pace = dhtpace.New[*sought](dhtpace.Config{}, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
 	d.items = map[*entry]*sought{}
 }
@@ -132,17 +134,12 @@ func (d *seeker) run(ctx context.Context) {
 	defer timer.Stop()
 	upkeep := time.NewTicker(time.Minute)
 	defer upkeep.Stop()
-	saved := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-upkeep.C:
-			d.lookAround()
-			if time.Since(saved) >= dhtSaveEvery-time.Second {
-				d.save()
-				saved = time.Now()
-			}
+			d.tend(time.Now())
 		case <-timer.C:
 		case <-d.wake:
 		}
