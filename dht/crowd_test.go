@@ -120,8 +120,9 @@ func TestThreeHundredServers(t *testing.T) {
 		count, others = 60, 6
 	}
 	w := newTown(t, count, others)
-	ctx := within(t, 4*time.Minute)
+	ctx := within(t, 8*time.Minute)
 	w.settle(ctx, count*2/5)
+	t.Logf("everybody knows two in five others")
 	const torrents = 40
 	for i := range torrents {
 		if i%10 == 0 {
@@ -151,11 +152,16 @@ func TestThreeHundredServers(t *testing.T) {
 	w.all(ctx, "two in five dead", torrents)
 }
 
-// all looks up each torrent three times.
+// all looks up each torrent: three times, so that the slowest in a hundred is
+// not one of forty, unless all is slow anyway.
 func (w *town) all(ctx context.Context, when string, torrents int) {
 	w.t.Helper()
 	var first []time.Duration
-	for range 3 {
+	rounds := 3
+	if raced {
+		rounds = 1
+	}
+	for range rounds {
 		took, missed := w.lookups(ctx, torrents)
 		first = append(first, took...)
 		if missed > 0 {
