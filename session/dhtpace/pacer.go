@@ -29,8 +29,9 @@ type Config struct {
 	BusyWait    time.Duration // until a search that found no place is tried again; 0 means 2 s
 	AwayWait    time.Duration // until searches go on after one that no node answered; 0 means 15 s
 
-	// Gather is how long calm torrents that are due wait for each other: what
-	// happens at once costs less than the same spread over time. 0 means 2 s.
+	// Gather is how long calm torrents that become due wait for each other: what
+	// happens at once costs less than the same spread over time. 0 means 10 s;
+	// where there are more than the budget allows, 2 s are enough.
 	Gather time.Duration
 }
 
@@ -66,7 +67,7 @@ func (c Config) withDefaults() Config {
 	def(&c.LonelyEvery, 28*time.Minute)
 	def(&c.BusyWait, 2*time.Second)
 	def(&c.AwayWait, 15*time.Second)
-	def(&c.Gather, 2*time.Second)
+	def(&c.Gather, 10*time.Second)
 	return c
 }
 
@@ -75,6 +76,7 @@ const (
 	weight     = 16 // searches over which the average goes
 	lonelyTurn = 4  // each so many starts of calm ones, one is for a lonely one
 	again      = 20 * time.Second
+	refill     = 2 * time.Second // of a budget that is used up
 )
 
 // Pacer orders the searches of all torrents. It is for one goroutine at a time.
@@ -127,6 +129,9 @@ func New[T any](cfg Config, rng *rand.Rand) *Pacer[T] {
 // Add takes a torrent in. It is due at once.
 func (p *Pacer[T]) Add(v T, c Class, now time.Time) *Item[T] {
 	it := &Item[T]{Value: v, class: c, due: now, pos: -1}
+	if l := &p.lanes[1]; c != Hungry && l.has > 0 {
+		l.gather = sooner(l.gather, now)
+	}
 	heap.Push(&p.queues[c], it)
 	return it
 }
@@ -188,13 +193,13 @@ func (p *Pacer[T]) Next(now time.Time) (it *Item[T], wait time.Time) {
 		if !ok || l.running >= l.AtOnce {
 			continue // Done comes before anything can begin
 		}
-		at := later(later(due, l.rest), l.gather)
+		at, pause := later(later(due, l.rest), l.gather), p.cfg.Gather
 		if !at.After(now) {
-			at = l.ready(now)
+			at, pause = l.ready(now), min(pause, refill)
 		}
 		if at.After(now) {
 			if i == 1 && !l.gather.After(now) {
-				l.gather = now.Add(p.cfg.Gather)
+				l.gather = now.Add(pause)
 			}
 			wait = sooner(wait, later(at, l.gather))
 			continue
