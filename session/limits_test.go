@@ -41,7 +41,7 @@ func TestUploadLimitIsHeldAndShared(t *testing.T) {
 		t.Skip("takes 10 s")
 	}
 	const rate = 5 << 20
-	c := makeContent(t, 256<<10, map[string]int{"": 160 << 20})
+	c := makeContent(t, 256<<10, map[string]int{"": 240 << 20})
 	seed := seedOf(t, c, func(cfg *Config) {
 		cfg.Limits.Up = rate
 		cfg.UploadSlotsPerTorrent = 8
@@ -78,12 +78,12 @@ func TestUploadLimitIsHeldAndShared(t *testing.T) {
 }
 
 // holds checks that counter grows by rate bytes a second, within 3 %, over some
-// seconds in a row. A machine that is busy with something else gets three
-// chances. also, if given, is told how long it was and what sample said at the
+// seconds in a row. A machine that is busy with something else may be slower,
+// and gets five chances; there is no excuse for being faster. also, if given, is told how long it was and what sample said at the
 // start.
 func holds(t *testing.T, what string, rate float64, counter func() int64, also func(float64, []int64) bool, sample func() []int64) {
 	t.Helper()
-	for range 3 {
+	for range 5 {
 		var before []int64
 		if sample != nil {
 			before = sample()
@@ -96,8 +96,11 @@ func holds(t *testing.T, what string, rate float64, counter func() int64, also f
 		if math.Abs(got/rate-1) <= 0.03 && (also == nil || also(seconds, before)) {
 			return
 		}
+		if got > 1.03*rate {
+			t.Fatalf("%s more than the limit", what)
+		}
 	}
-	t.Errorf("%s something else three times: the limit is not held", what)
+	t.Errorf("%s less five times: the limit is not held", what)
 }
 
 func TestDownloadLimit(t *testing.T) {
@@ -105,7 +108,7 @@ func TestDownloadLimit(t *testing.T) {
 		t.Skip("takes 10 s")
 	}
 	const rate = 5 << 20
-	c := makeContent(t, 256<<10, map[string]int{"": 160 << 20})
+	c := makeContent(t, 256<<10, map[string]int{"": 240 << 20})
 	seed := seedOf(t, c, nil)
 	leech := open(t, nil)
 	add(t, leech, c, AddOptions{Peers: addrs(seed), Limits: Limits{Down: rate}})
@@ -119,7 +122,7 @@ func TestDownloadLimit(t *testing.T) {
 	}
 	from, began := down(), time.Now()
 	await(t, leech, c, "completion", complete)
-	if left, took := float64(down()-from), time.Since(began).Seconds(); left/took < 2*rate {
+	if left, took := float64(down()-from), time.Since(began).Seconds(); left/took < 1.5*rate {
 		t.Errorf("the last %.0f MiB took %.1f s: the limit was not lifted", left/(1<<20), took)
 	}
 }
