@@ -27,9 +27,7 @@ type aria2 struct {
 	upLimit int // bytes/s of each torrent added; 0 is unlimited
 }
 
-func newAria2(h *netns.Host) program {
-	return &aria2{host: h, http: h.HTTP(), gids: map[string]string{}}
-}
+func newAria2(h *netns.Host) program { return &aria2{host: h, http: h.HTTP()} }
 
 func (c *aria2) start(ctx context.Context) error {
 	argv := []string{
@@ -69,18 +67,26 @@ func (c *aria2) rpc(ctx context.Context, method string, out any, params ...any) 
 	return json.Unmarshal(answer.Result, out)
 }
 
+// name notes how aria2 calls a torrent.
+func (c *aria2) name(t *torrent, gid string) {
+	if c.gids == nil {
+		c.gids = map[string]string{}
+	}
+	c.gids[t.hex()] = gid
+}
+
 func (c *aria2) add(ctx context.Context, t *torrent, dir string, check bool) error {
 	var gid string
 	err := c.rpc(ctx, "aria2.addTorrent", &gid, base64.StdEncoding.EncodeToString(t.bytes), []string{},
 		map[string]string{"dir": dir, "check-integrity": strconv.FormatBool(check), "seed-ratio": "0.0", "max-upload-limit": strconv.Itoa(c.upLimit)})
-	c.gids[t.hex()] = gid
+	c.name(t, gid)
 	return err
 }
 
 func (c *aria2) leechMagnet(ctx context.Context, t *torrent, link, dir string) error {
 	var gid string
 	err := c.rpc(ctx, "aria2.addUri", &gid, []string{link}, map[string]string{"dir": dir, "seed-ratio": "0.0"})
-	c.gids[t.hex()] = gid
+	c.name(t, gid)
 	return err
 }
 
@@ -109,7 +115,7 @@ func (c *aria2) get(ctx context.Context, t *torrent) (s aria2Status, err error) 
 		err = errors.New("aria2: " + s.ErrorMessage)
 	}
 	if err == nil && s.Status == "complete" && len(s.FollowedBy) > 0 { // it was the metadata of a link
-		c.gids[t.hex()] = s.FollowedBy[0]
+		c.name(t, s.FollowedBy[0])
 		return c.get(ctx, t)
 	}
 	return s, err
