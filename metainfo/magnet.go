@@ -86,11 +86,26 @@ func ParseMagnet(link string) (*Magnet, error) {
 		if err != nil && magnetKey(key) != scopeKey {
 			continue
 		}
+		if hasEscapedSecret(magnetKey(key), value) {
+			return nil, badMagnet("the # before its secret is written as %%23: it has to be # itself")
+		}
 		if err := r.field(magnetKey(key), value); err != nil {
 			return nil, err
 		}
 	}
 	return r.finish()
+}
+
+// hasEscapedSecret tells whether a field ends in a secret whose # something has
+// escaped on its way. The link would be followed in the open, and the secret
+// would be part of a name or of an announce.
+func hasEscapedSecret(key, value string) bool {
+	_, fragment, ok := strings.Cut(value, "#")
+	if !ok {
+		return false
+	}
+	_, err := ParseSecret(fragment)
+	return err == nil || key == scopeKey
 }
 
 // magnetKey is a key in lower case and without the number that tells

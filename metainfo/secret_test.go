@@ -148,6 +148,15 @@ func TestMagnetSecret(t *testing.T) {
 			t.Errorf("#%s: the error shows it: %v", more, err)
 		}
 	}
+	for _, last := range []string{"dn=a", "tr=http://192.0.2.1:6969/announce", "x.scope=lan", "x=y"} {
+		link := "magnet:?xt=urn:btih:" + hashHex + "&" + last + "%23" + s.String()
+		if m, err := ParseMagnet(link); !errors.Is(err, ErrMagnet) || !strings.Contains(err.Error(), "%23") || strings.Contains(strings.ToLower(err.Error()), strings.ToLower(s.String())) {
+			t.Errorf("a # that was escaped behind %s: %+v, %v", last, m, err)
+		}
+	}
+	if m, err := ParseMagnet("magnet:?xt=urn:btih:" + hashHex + "&dn=track%20%231"); err != nil || m.Name != "track #1" {
+		t.Errorf("a name with a #: %+v, %v", m, err)
+	}
 	if m, err := ParseMagnet("magnet:?xs=urn:btpk:" + keyHex + "#" + s.String()); !errors.Is(err, ErrMagnet) {
 		t.Errorf("a key with a secret: %+v, %v", m, err)
 	}
