@@ -103,13 +103,17 @@ func shutdown(ses *session.Session, served <-chan error, shown <-chan struct{}, 
 func addFiles(ctx context.Context, ses *session.Session, files []string, log *slog.Logger) {
 	for _, name := range files {
 		var err error
-		if strings.HasPrefix(strings.ToLower(name), "magnet:") {
+		if strings.HasPrefix(strings.ToLower(strings.TrimSpace(name)), "magnet:") {
 			_, _, err = ses.AddMagnet(ctx, name, session.AddOptions{})
 		} else {
 			var b []byte
 			if b, err = os.ReadFile(name); err == nil {
 				_, _, err = ses.Add(ctx, b, session.AddOptions{})
 			}
+		}
+		var path *os.PathError
+		if errors.As(err, &path) && path.Path == name {
+			err = path.Err // a link that somebody mistyped is taken for a file, and may have a secret
 		}
 		if err != nil {
 			log.Error("torrent not added", "file", metainfo.WithoutSecret(name), "err", err)

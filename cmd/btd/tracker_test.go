@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"crypto/rand"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"btd/api/client"
+	"btd/metainfo"
 	"btd/tracker"
 )
 
@@ -57,6 +61,22 @@ func TestTracker(t *testing.T) {
 		}
 		if code := d.wait(t, 10*time.Second); code != 0 {
 			t.Errorf("run %d: exit status %d\n%s", run, code, d.stderr.String())
+		}
+	}
+}
+
+// A link that is mistyped is taken for a file: its secret gets into no log.
+func TestMistypedLinkIsNotLogged(t *testing.T) {
+	secret, err := metainfo.NewSecret(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, before := range []string{"<", "x", "./"} {
+		var out bytes.Buffer
+		link := before + "magnet:?xt=urn:btih:0123456789012345678901234567890123456789#" + secret.String()
+		addFiles(t.Context(), nil, []string{link}, slog.New(slog.NewTextHandler(&out, nil)))
+		if text := out.String(); !strings.Contains(text, "no such file") || strings.Contains(text, secret.String()) {
+			t.Errorf("logged: %s", text)
 		}
 	}
 }
