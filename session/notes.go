@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 
+	"btd/metainfo"
 	"btd/storage/resume"
 )
 
@@ -25,20 +26,22 @@ func (n Notes) Put(key string, val []byte) error { return n.db.Put(n.below+key, 
 // List is the values whose keys begin with prefix, by the rest of the key.
 func (n Notes) List(prefix string) (map[string][]byte, error) { return n.db.List(n.below + prefix) }
 
-// TorrentFile is the .torrent file of a torrent whose metadata is here, as it
-// was added, or ErrNotFound. That of a closed swarm is not found: it travels
-// only between those who hold the secret.
+// TorrentFile is a .torrent file for strangers of a torrent whose metadata is
+// here, or ErrNotFound. It has what is hashed and nothing else: announce URLs
+// may hold passkeys. That of a private torrent is not found, since its trackers
+// say who may have it, and that of a closed swarm neither: it travels only
+// between those who hold the secret.
 func (s *Session) TorrentFile(hash [20]byte) ([]byte, error) {
 	e := s.byWire(hash)
 	if e == nil {
 		return nil, ErrNotFound
 	}
-	if rec, _ := e.record(); rec.Magnet != "" || !rec.Secret.IsZero() {
+	if rec, _ := e.record(); rec.Magnet != "" || rec.Private || !rec.Secret.IsZero() {
 		return nil, ErrNotFound
 	}
-	raw, err := s.db.Metainfo(e.hash)
+	m, err := s.metainfo(e)
 	if err != nil {
 		return nil, fmt.Errorf("reading a torrent's metainfo: %w", err)
 	}
-	return raw, nil
+	return (&metainfo.Metainfo{Info: m.Info, Raw: m.Raw}).Bytes(), nil
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"btd/metainfo"
 )
 
 func TestNotesAreKeptApart(t *testing.T) {
@@ -34,11 +36,25 @@ func TestTorrentFile(t *testing.T) {
 	s := open(t, nil)
 	add(t, s, c, AddOptions{Stopped: true})
 	got, err := s.TorrentFile(c.meta.Hash.Wire())
-	if err != nil || !bytes.Equal(got, c.file) {
-		t.Errorf("%d bytes, %v; want the %d that were added", len(got), err, len(c.file))
+	if m, perr := metainfo.Parse(got); err != nil || perr != nil || m.Hash != c.meta.Hash {
+		t.Errorf("%d bytes, %v, %v", len(got), err, perr)
 	}
 	if _, err := s.TorrentFile([20]byte{1}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a torrent that is not here: %v", err)
+	}
+	// Passkeys are nobody's business.
+	tracked := makeContent(t, 16<<10, map[string]int{"c": 70_000})
+	m := *tracked.meta
+	m.Trackers, m.WebSeeds, m.Comment = [][]string{{"http://127.0.0.1:9/passkey/announce"}}, []string{"http://127.0.0.1:9/passkey/"}, "passkey"
+	tracked.file = m.Bytes()
+	add(t, s, tracked, AddOptions{Stopped: true})
+	if got, err := s.TorrentFile(tracked.meta.Hash.Wire()); err != nil || !bytes.Contains(got, m.Raw) || bytes.Contains(got, []byte("passkey")) {
+		t.Errorf("strangers get %.200q, %v", got, err)
+	}
+	secluded := makePrivate(t, makeContent(t, 16<<10, map[string]int{"d": 80_000}))
+	add(t, s, secluded, AddOptions{Stopped: true})
+	if _, err := s.TorrentFile(secluded.meta.Hash.Wire()); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a private torrent: %v", err)
 	}
 	other := makeContent(t, 16<<10, map[string]int{"b": 60_000})
 	if _, _, err := s.AddMagnet(t.Context(), "magnet:?xt=urn:btih:"+other.meta.Hash.String(), AddOptions{Stopped: true}); err != nil {
