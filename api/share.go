@@ -34,8 +34,8 @@ func (s *Server) share(w http.ResponseWriter, r *http.Request) error {
 	case t.Private:
 		return fail(client.CodeConflict, "the torrent is private: its own trackers say who may have it")
 	}
-	if err := tr.Start(r.Context()); err != nil {
-		return fail(client.CodeConflict, "%v", err)
+	if err := s.startTracker(r.Context(), tr); err != nil {
+		return err
 	}
 	urls := reachable(tr.URLs(), t.Options.Scope)
 	if len(urls) == 0 {

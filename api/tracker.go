@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/hex"
 	"net/http"
 	"unicode/utf8"
 
@@ -52,10 +53,37 @@ func (s *Server) trackerStart(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := t.Start(r.Context()); err != nil {
-		return fail(client.CodeConflict, "%v", err)
+	if err := s.startTracker(r.Context(), t); err != nil {
+		return err
 	}
 	return noContent(w)
+}
+
+// startTracker switches the tracker on. If it was off it knows no peers, so
+// our torrents that it may track are announced: else who asks it would not hear
+// of us before the next announce, half an hour later.
+func (s *Server) startTracker(ctx context.Context, t Tracker) error {
+	on := len(t.URLs()) > 0
+	if err := t.Start(ctx); err != nil {
+		return fail(client.CodeConflict, "%v", err)
+	}
+	if on {
+		return nil
+	}
+	tracked := map[string]bool{}
+	for _, r := range t.Registered() {
+		tracked[r.ID] = true
+	}
+	for _, our := range s.cfg.Engine.Torrents() {
+		secret, err := s.cfg.Engine.Secret(our.Hash)
+		if err != nil {
+			continue // it was removed meanwhile
+		}
+		if at := secret.Mask(our.Hash).Wire(); tracked[hex.EncodeToString(at[:])] {
+			_ = s.cfg.Engine.Reannounce(ctx, our.Hash) // one that is stopped has nothing to say
+		}
+	}
+	return nil
 }
 
 func (s *Server) trackerStop(w http.ResponseWriter, r *http.Request) error {

@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,5 +88,66 @@ func TestTracker(t *testing.T) {
 	none := serve(t, newFake(1), func(c *Config) { c.Tracker = nil })
 	if _, err := none.clients(t)["unix"].TrackerServer(ctx); !client.HasCode(err, client.CodeNotSupported) {
 		t.Errorf("a daemon without a tracker: %v", err)
+	}
+}
+
+// switched is a tracker that is off until it is started, and may track
+// torrent 1 and what is named by the mask of torrent 2.
+type switched struct {
+	fakeTracker
+	mask metainfo.Hash
+	on   bool
+}
+
+func (t *switched) URLs() []string {
+	if !t.on {
+		return nil
+	}
+	return t.fakeTracker.URLs()
+}
+
+func (t *switched) Start(ctx context.Context) error {
+	t.on = true
+	return t.fakeTracker.Start(ctx)
+}
+
+func (t *switched) Registered() []client.Registration {
+	return append(t.fakeTracker.Registered(), client.Registration{ID: t.mask.String()})
+}
+
+// hiding is an Engine whose torrent 2 has a secret.
+type hiding struct {
+	*fake
+	secret metainfo.Secret
+}
+
+func (f hiding) Secret(h metainfo.Hash) (metainfo.Secret, error) {
+	if h == hashOf(2) {
+		return f.secret, nil
+	}
+	return metainfo.Secret{}, nil
+}
+
+func (f hiding) Reannounce(_ context.Context, h metainfo.Hash) error {
+	return f.note("reannounce %v", h)
+}
+
+// A tracker that was off is told at once of what we have.
+func TestTrackerStartAnnounces(t *testing.T) {
+	secret, err := metainfo.NewSecret(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFake(4)
+	tr := &switched{fakeTracker: fakeTracker{f}, mask: secret.Mask(hashOf(2))}
+	c := serve(t, f, func(cfg *Config) { cfg.Engine, cfg.Tracker = hiding{f, secret}, tr }).clients(t)["unix"]
+	for range 2 { // the second time it is on
+		if err := c.StartTracker(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"tracker start", "reannounce " + hashOf(1).String(), "reannounce " + hashOf(2).String(), "tracker start"}
+	if !slices.Equal(f.calls, want) {
+		t.Errorf("done: %q, want %q", f.calls, want)
 	}
 }
