@@ -66,8 +66,8 @@ func (f *follower) arrange(ctx context.Context, rec *resume.Follow, e *entry, ne
 		if m != nil && was.Dir == dir && drop {
 			theirs = m.Files
 		}
-		if rec.Keep || old != nil && !drop || !f.free(dir, next, theirs) {
-			if dir = own; !f.free(dir, next, nil) {
+		if rec.Keep || old != nil && !drop || f.foreign(dir, next, e, old) || !f.free(dir, next, theirs) {
+			if dir = own; f.foreign(dir, next, e, nil) || !f.free(dir, next, nil) {
 				return fmt.Errorf("version %d has no place: in %s there are other files in its way", rec.Next.Seq, own)
 			}
 		}
@@ -137,6 +137,14 @@ func (f *follower) verify(ctx context.Context, e *entry, next *metainfo.Metainfo
 		return fmt.Errorf("recording what is there of the new version: %w", err)
 	}
 	return nil
+}
+
+// foreign tells whether another torrent than the two versions has a file where
+// the next one would have one. Of the same length or not: it could be cut, or
+// grow, with the version after that.
+func (f *follower) foreign(dir string, next *metainfo.Metainfo, e, old *entry) bool {
+	prio := priorities(nil, len(next.Files))
+	return f.s.sharedIn(dir, next, prio, func(o *entry) bool { return o == e || o == old }) != nil
 }
 
 // free tells whether a version can be in a directory without writing to what is

@@ -19,12 +19,18 @@ func (e *sharedError) Error() string {
 }
 
 // sharing finds a file of m, not skipped, that another torrent of the session
-// with the same download directory has too. Torrents that share a directory of
-// the same name are looked at file by file; that is rare, and so it may cost.
+// with the same download directory has too.
 func (s *Session) sharing(e *entry, m *metainfo.Metainfo, prio []Priority) *sharedError {
 	rec, _ := e.record()
+	return s.sharedIn(rec.Dir, m, prio, func(o *entry) bool { return o == e || o.view.Load().Have == 0 })
+}
+
+// sharedIn finds a file that m would have in dir, and that a torrent has too
+// which pass does not leave out. Torrents that share a directory of the same
+// name are looked at file by file; that is rare, and so it may cost.
+func (s *Session) sharedIn(dir string, m *metainfo.Metainfo, prio []Priority, pass func(*entry) bool) *sharedError {
 	for _, o := range s.entries() {
-		if v := o.view.Load(); o == e || v.Have == 0 || v.Dir != rec.Dir || !strings.EqualFold(v.Name, rec.Name) {
+		if v := o.view.Load(); v.Dir != dir || !strings.EqualFold(v.Name, m.Name) || pass(o) {
 			continue
 		}
 		r, _ := o.record()
