@@ -75,7 +75,10 @@ func withItems(f *itemsDHT) func(*Config) {
 func TestAKilledSwitchGoesOn(t *testing.T) {
 	t.Parallel()
 	one := makeContent(t, 32<<10, map[string]int{"a": 1 << 20, "b": 300_000})
-	two := one.version(t, "content", func(dir string) { scribble(t, filepath.Join(dir, "b"), 5) })
+	two := one.version(t, "content", func(dir string) {
+		scribble(t, filepath.Join(dir, "b"), 5)
+		scribble(t, filepath.Join(dir, "b"), 320_000) // it is longer as well
+	})
 	seed := seedOf(t, two, nil)
 	p := newSigner(3, "")
 	first, second := p.item(t, 1, one), p.item(t, 2, two)
@@ -114,10 +117,11 @@ func TestAKilledSwitchGoesOn(t *testing.T) {
 				Hash: two.meta.Hash, Name: two.meta.Name, Dir: dir, Queue: 99, Added: time.Now(),
 				Size: two.meta.Total, Wanted: two.meta.Total, Pieces: two.meta.Pieces(), PieceLength: two.meta.PieceLength,
 			}
+			removed := name == "when the old one was removed"
 			err = errors.Join(killed(t, db, next), db.PutFollow(resume.Follow{
 				Item: itemOf(second), Link: p.link(), Dir: dir, Added: time.Now(),
 				Current: resume.Version{Hash: one.meta.Hash.Wire(), Seq: 1, Owned: true},
-				Next:    resume.Version{Hash: two.meta.Hash.Wire(), Seq: 2, Owned: true},
+				Next:    resume.Version{Hash: two.meta.Hash.Wire(), Seq: 2, Owned: true, Placed: removed},
 			}), db.Close())
 			if err != nil {
 				t.Fatal(err)

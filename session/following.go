@@ -252,7 +252,7 @@ func (s *Session) Unfollow(ctx context.Context, target [20]byte) error {
 	defer func() { <-x.busy }()
 	rec := f.recordOf(x)
 	if some(rec.Next) {
-		if err := f.dropNext(ctx, x, rec.Next); err != nil {
+		if err := f.dropNext(ctx, x, &rec); err != nil {
 			return err
 		}
 	}

@@ -2,9 +2,13 @@ package session
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"btd/storage/resume"
 )
 
 // TestAVersionDoesNotCutFilesOfAnotherTorrent has a publisher name a file of a
@@ -41,5 +45,63 @@ func scribbleAll(t *testing.T, path string, n int) {
 	t.Helper()
 	if err := os.WriteFile(path, bytes.Repeat([]byte{'x'}, n), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTheOldVersionGoesOnWithoutTheNext takes the next version back when the
+// old one was stopped for it already.
+func TestTheOldVersionGoesOnWithoutTheNext(t *testing.T) {
+	t.Parallel()
+	one := makeContent(t, 32<<10, map[string]int{"a": 300_000})
+	two := one.version(t, "content", func(dir string) { scribble(t, filepath.Join(dir, "a"), 5) })
+	p := newSigner(3, "")
+	for name, how := range map[string]struct {
+		halted bool
+		end    func(s *Session, fake *itemsDHT) error
+	}{
+		"nobody follows any more": {true, func(s *Session, _ *itemsDHT) error { return s.Unfollow(t.Context(), p.target()) }},
+		"the publisher goes back": {true, func(s *Session, fake *itemsDHT) error {
+			fake.set(p.item(t, 3, one), 0)
+			_, err := s.LookNow(t.Context(), p.target())
+			return err
+		}},
+		"the user stopped it": {false, func(s *Session, _ *itemsDHT) error { return s.Unfollow(t.Context(), p.target()) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			state, dir := t.TempDir(), t.TempDir()
+			fake := &itemsDHT{}
+			fake.set(p.item(t, 2, two), 0)
+			edit := func(cfg *Config) { withItems(fake)(cfg); cfg.StateDir, cfg.Dir = state, dir }
+			copyOf(t, one, dir)
+			s := open(t, edit)
+			add(t, s, one, AddOptions{})
+			await(t, s, one, "completion", complete)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			db, err := resume.Open(filepath.Join(state, "resume.db"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = errors.Join(stopIn(db, one), db.PutFollow(resume.Follow{
+				Item: itemOf(p.item(t, 2, two)), Link: p.link(), Dir: dir, Added: time.Now(),
+				Current: resume.Version{Hash: one.meta.Hash.Wire(), Seq: 1, Owned: true},
+				Next:    resume.Version{Hash: two.meta.Hash.Wire(), Seq: 2, Owned: true, Halted: how.halted},
+			}), db.Close())
+			if err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, edit)
+			until(t, "next version", func() bool { return kept(s, two) })
+			if err := how.end(s, fake); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "end of the next version", func() bool { return !kept(s, two) })
+			v, err := s.Torrent(one.meta.Hash)
+			if err != nil || (v.State == StateStopped) == how.halted {
+				t.Errorf("the old version is %s, %v", v.State, err)
+			}
+		})
 	}
 }

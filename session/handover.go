@@ -27,17 +27,22 @@ func (f *follower) handOver(ctx context.Context, x *errand, rec *resume.Follow, 
 	}
 	drop := old != nil && !rec.Keep && rec.Current.Owned && !f.needed(rec.Current.Hash, x)
 	running := e.running()
-	if rec.Next.Owned && (running == nil || !running.ready.Load()) {
-		if err := f.arrange(ctx, rec, e, next, old, drop); err != nil {
+	if rec.Next.Owned && (running == nil || !running.ready.Load()) && (old != nil || !rec.Next.Placed) {
+		if err := f.arrange(ctx, x, rec, e, next, old, drop); err != nil {
 			return err
 		}
 	}
 	if drop {
+		// Without the old version nothing tells whose the files in the way are.
+		rec.Next.Placed = true
+		if err := f.record(x, rec); err != nil {
+			return err
+		}
 		if err := s.remove(ctx, old, false); err != nil {
 			return fmt.Errorf("removing version %d: %w", rec.Current.Seq, err)
 		}
 	}
-	rec.Current, rec.Next = rec.Next, resume.Version{}
+	rec.Current, rec.Next = resume.Version{Hash: rec.Next.Hash, Seq: rec.Next.Seq, Owned: rec.Next.Owned}, resume.Version{}
 	if err := f.record(x, rec); err != nil {
 		return err
 	}
@@ -48,7 +53,7 @@ func (f *follower) handOver(ctx context.Context, x *errand, rec *resume.Follow, 
 
 // arrange gives the next version its directory, and what is unchanged. With
 // drop the old version ends: so nobody writes to files that both have.
-func (f *follower) arrange(ctx context.Context, rec *resume.Follow, e *entry, next *metainfo.Metainfo, old *entry, drop bool) error {
+func (f *follower) arrange(ctx context.Context, x *errand, rec *resume.Follow, e *entry, next *metainfo.Metainfo, old *entry, drop bool) error {
 	var m *metainfo.Metainfo // of the old version
 	var was resume.Record
 	if old != nil {
@@ -79,6 +84,12 @@ func (f *follower) arrange(ctx context.Context, rec *resume.Follow, e *entry, ne
 		f.s.refresh(e)
 	}
 	if drop {
+		if !was.Stopped {
+			rec.Next.Halted = true
+			if err := f.record(x, rec); err != nil {
+				return err
+			}
+		}
 		if err := f.s.halted(ctx, old, "a newer version takes its place"); err != nil {
 			return fmt.Errorf("stopping version %d: %w", rec.Current.Seq, err)
 		}

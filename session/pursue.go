@@ -80,7 +80,7 @@ func (f *follower) takeIn(ctx context.Context, x *errand, rec *resume.Follow, i 
 		return nil
 	}
 	if some(before) && before.Hash != track.Next.Hash {
-		if err := f.dropNext(ctx, x, before); err != nil {
+		if err := f.dropNext(ctx, x, rec); err != nil {
 			return err
 		}
 	}
@@ -89,7 +89,7 @@ func (f *follower) takeIn(ctx context.Context, x *errand, rec *resume.Follow, i 
 	if !track.Next.Some() {
 		rec.Next = resume.Version{}
 	} else if rec.Next.Seq = track.Next.Seq; rec.Next.Hash != track.Next.Hash {
-		rec.Next.Hash, rec.Next.Owned = track.Next.Hash, f.s.byWire(track.Next.Hash) == nil
+		rec.Next = resume.Version{Hash: track.Next.Hash, Seq: track.Next.Seq, Owned: f.s.byWire(track.Next.Hash) == nil}
 	}
 	if err := f.record(x, rec); err != nil {
 		return err
@@ -136,14 +136,18 @@ func (f *follower) moved() {
 }
 
 // dropNext forgets the torrent of a version that is not to come any more. It
-// has no data yet.
-func (f *follower) dropNext(ctx context.Context, x *errand, v resume.Version) error {
-	e := f.s.byWire(v.Hash)
-	if e == nil || !v.Owned || f.needed(v.Hash, x) {
-		return nil
+// has no data yet. The version in use goes on if it was stopped for it.
+func (f *follower) dropNext(ctx context.Context, x *errand, rec *resume.Follow) error {
+	v := rec.Next
+	if e := f.s.byWire(v.Hash); e != nil && v.Owned && !f.needed(v.Hash, x) {
+		if err := f.s.remove(ctx, e, false); err != nil {
+			return fmt.Errorf("removing version %d: %w", v.Seq, err)
+		}
 	}
-	if err := f.s.remove(ctx, e, false); err != nil {
-		return fmt.Errorf("removing version %d: %w", v.Seq, err)
+	if old := f.s.byWire(rec.Current.Hash); v.Halted && old != nil {
+		if err := f.s.start(old); err != nil {
+			return fmt.Errorf("starting version %d again: %w", rec.Current.Seq, err)
+		}
 	}
 	return nil
 }

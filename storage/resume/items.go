@@ -40,9 +40,11 @@ type Item struct {
 
 // Version is a torrent that an item named (BEP 46).
 type Version struct {
-	Hash  [20]byte // zero: there is none
-	Seq   int64
-	Owned bool // the torrent was added because of the item, not by a user
+	Hash   [20]byte // zero: there is none
+	Seq    int64
+	Owned  bool // the torrent was added because of the item, not by a user
+	Halted bool // the version in use was running, and was stopped to make way for this one
+	Placed bool // this one has its directory and files, so that the version in use may go
 }
 
 // Follow is what is remembered of an item whose torrents are followed.
@@ -182,12 +184,17 @@ func (r *reader) item(key []byte) (i Item) {
 func appendVersion(b []byte, v Version) []byte {
 	b = append(b, v.Hash[:]...)
 	b = appendVarint(b, v.Seq)
-	return append(b, flag(v.Owned))
+	return append(b, flag(v.Owned)|flag(v.Halted)<<1|flag(v.Placed)<<2)
 }
 
 func (r *reader) version(what string) (v Version) {
 	copy(v.Hash[:], r.take(what, len(v.Hash)))
-	v.Seq, v.Owned = r.varint(what), r.flag(what)
+	v.Seq = r.varint(what)
+	f := r.byte(what)
+	if f > 7 {
+		r.fail("%s: flags %#x", what, f)
+	}
+	v.Owned, v.Halted, v.Placed = f&1 != 0, f&2 != 0, f&4 != 0
 	return v
 }
 

@@ -19,7 +19,8 @@ func someItem(n byte) Item {
 func someFollow(n byte) Follow {
 	return Follow{
 		Item: someItem(n), Link: "magnet:?x", Dir: "/srv", Keep: n%2 == 0, Added: time.Unix(1_700_000_000, 5).UTC(),
-		Current: Version{Hash: [20]byte{n}, Seq: 3, Owned: true}, Next: Version{Hash: [20]byte{n, n}, Seq: 4},
+		Current: Version{Hash: [20]byte{n}, Seq: 3, Owned: true},
+		Next:    Version{Hash: [20]byte{n, n}, Seq: 4, Halted: n%2 == 0, Placed: n%3 == 0},
 	}
 }
 
