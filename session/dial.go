@@ -208,7 +208,8 @@ func (s *Session) accept() {
 			continue
 		}
 		pause = 5 * time.Millisecond
-		if !s.incoming.take() {
+		done, ok := s.admitCaller(raw)
+		if !ok {
 			s.count("incoming_refused")
 			raw.Close()
 			continue
@@ -216,12 +217,30 @@ func (s *Session) accept() {
 		s.wg.Add(1)
 		go func() {
 			defer s.wg.Done()
-			defer s.incoming.put()
+			defer done()
 			if err := s.welcome(raw); err != nil {
 				s.log.Debug("incoming connection", "peer", raw.RemoteAddr(), "err", err)
 			}
 		}()
 	}
+}
+
+// admitCaller finds a place for an incoming handshake. Half of them are the most
+// that one address gets.
+func (s *Session) admitCaller(raw net.Conn) (done func(), ok bool) {
+	at, _ := netip.ParseAddrPort(raw.RemoteAddr().String()) // all that have none share one
+	from := at.Addr().Unmap().WithZone("")
+	if !s.callers.enter(from, (s.cfg.MaxIncoming+1)/2) {
+		return nil, false
+	}
+	if !s.incoming.take() {
+		s.callers.leave(from)
+		return nil, false
+	}
+	return func() {
+		s.incoming.put()
+		s.callers.leave(from)
+	}, true
 }
 
 var errUnknownTorrent = errors.New("asked for a torrent that is not served here")

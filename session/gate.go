@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 )
@@ -28,6 +29,35 @@ func (g *gate) admit() (release func(), ok bool) {
 		return nil, false
 	}
 	return sync.OnceFunc(g.put), true
+}
+
+// callers counts whose incoming handshakes are under way, so that one host that
+// says nothing cannot hold every place. The zero value is ready.
+type callers struct {
+	mu   sync.Mutex
+	from map[netip.Addr]int
+}
+
+// enter notes one more of an address, unless it has most of them.
+func (c *callers) enter(from netip.Addr, most int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.from[from] >= most {
+		return false
+	}
+	if c.from == nil {
+		c.from = map[netip.Addr]int{}
+	}
+	c.from[from]++
+	return true
+}
+
+func (c *callers) leave(from netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.from[from]--; c.from[from] <= 0 {
+		delete(c.from, from)
+	}
 }
 
 // turns lets a few run at a time; the others wait.
@@ -62,6 +92,7 @@ type caps struct {
 	conns    gate  // connections
 	dials    gate  // outgoing connections being made
 	incoming gate  // incoming handshakes
+	callers  callers
 	checks   turns // torrents being verified
 
 	adoptions turns // new torrents whose content is looked at

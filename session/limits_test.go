@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"math"
+	"net"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -124,5 +126,30 @@ func TestDownloadLimit(t *testing.T) {
 	await(t, leech, c, "completion", complete)
 	if left, took := float64(down()-from), time.Since(began).Seconds(); left/took < 1.5*rate {
 		t.Errorf("the last %.0f MiB took %.1f s: the limit was not lifted", left/(1<<20), took)
+	}
+}
+
+// One host that connects and says nothing does not keep others out.
+func TestSilentCallersLeaveRoom(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("another address of loopback is needed")
+	}
+	t.Parallel()
+	c := makeContent(t, 16<<10, map[string]int{"": 100_000})
+	s := seedOf(t, c, func(cfg *Config) { cfg.MaxIncoming = 8 })
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 3)}}
+	for range 20 {
+		conn, err := d.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+	awaitCounter(t, s, "incoming_refused", 16)
+	leech := open(t, nil)
+	add(t, leech, c, AddOptions{Peers: addrs(s)})
+	await(t, leech, c, "completion", complete)
+	if n := s.Stats().Counters["incoming_refused"]; n != 16 {
+		t.Errorf("%d of 20 silent callers and one that is not are refused, want 16", n)
 	}
 }
