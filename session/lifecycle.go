@@ -135,10 +135,14 @@ func (s *Session) restate(e *entry) {
 
 // remove forgets a torrent, and deletes its files if asked to.
 func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
-	s.announcer.stop(e)
 	e.mu.Lock()
+	twice := e.removed
 	e.removed = true
 	e.mu.Unlock()
+	if twice { // somebody else is about it, or it is done
+		return ErrNotFound
+	}
+	s.announcer.stop(e)
 	if err := s.halt(ctx, e); err != nil {
 		e.mu.Lock()
 		e.removed = false

@@ -561,3 +561,25 @@ func TestManyStrangersFromOneAddress(t *testing.T) {
 		await(t, member, c, "completion", complete)
 	}
 }
+
+// A torrent that is removed by two at the same moment takes its secret from no
+// other that has the same.
+func TestRemovedTwice(t *testing.T) {
+	t.Parallel()
+	secret := newSecret(t)
+	s := open(t, nil)
+	a, b := makeContent(t, 16<<10, map[string]int{"a": 50_000}), makeContent(t, 16<<10, map[string]int{"b": 60_000})
+	add(t, s, a, AddOptions{Secret: secret, Stopped: true})
+	add(t, s, b, AddOptions{Secret: secret, Stopped: true})
+	e, err := s.find(a.meta.Hash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := s.remove(t.Context(), e, false), s.remove(t.Context(), e, false)
+	if first != nil || !errors.Is(second, ErrNotFound) {
+		t.Errorf("removing: %v, again: %v", first, second)
+	}
+	if n := s.vault.end.Ring.Len(); n != 1 {
+		t.Errorf("%d secrets are held, want that of the other torrent", n)
+	}
+}
