@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"net/netip"
 
 	"btd/metainfo"
 	"btd/storage/resume"
@@ -44,4 +45,11 @@ func (s *Session) TorrentFile(hash [20]byte) ([]byte, error) {
 		return nil, fmt.Errorf("reading a torrent's metainfo: %w", err)
 	}
 	return (&metainfo.Metainfo{Info: m.Info, Raw: m.Raw}).Bytes(), nil
+}
+
+// MayFetch tells whether somebody at that address may have what TorrentFile
+// gives: whom a torrent's scope leaves out learns nothing of it.
+func (s *Session) MayFetch(hash [20]byte, who netip.Addr) bool {
+	e := s.byWire(hash)
+	return e != nil && e.scope().Covers(who)
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"errors"
+	"net/netip"
 	"testing"
 
 	"btd/metainfo"
@@ -62,5 +63,22 @@ func TestTorrentFile(t *testing.T) {
 	}
 	if _, err := s.TorrentFile(other.meta.Hash.Wire()); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a torrent without its metadata: %v", err)
+	}
+}
+
+// The scope of a torrent says who may have its file.
+func TestMayFetch(t *testing.T) {
+	s := open(t, nil)
+	wide, narrow := makeContent(t, 16<<10, map[string]int{"a": 50_000}), makeContent(t, 16<<10, map[string]int{"b": 50_000})
+	add(t, s, wide, AddOptions{Stopped: true})
+	add(t, s, narrow, AddOptions{Stopped: true, Scope: metainfo.ScopeLAN})
+	for who, want := range map[string][2]bool{"8.8.8.8": {true, false}, "2001:db8::1": {true, false}, "192.168.3.4": {true, true}, "fe80::1": {true, true}, "127.0.0.1": {true, true}} {
+		at := netip.MustParseAddr(who)
+		if got := [2]bool{s.MayFetch(wide.meta.Hash.Wire(), at), s.MayFetch(narrow.meta.Hash.Wire(), at)}; got != want {
+			t.Errorf("%s: %v, want %v", who, got, want)
+		}
+		if s.MayFetch([20]byte{1}, at) {
+			t.Errorf("%s: a torrent that is not here", who)
+		}
 	}
 }

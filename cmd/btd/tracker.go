@@ -15,7 +15,7 @@ import (
 
 // newTracker is the daemon's own tracker, which serves nothing yet.
 func newTracker(s *settings, ses *session.Session, log *slog.Logger) (*server.Host, error) {
-	cfg := server.Config{TorrentFile: ses.TorrentFile}
+	cfg := server.Config{TorrentFile: ses.TorrentFile, MayFetch: ses.MayFetch}
 	if at := ses.Addr(); at.Addr().IsUnspecified() { // else it is reached by that address alone
 		cfg.Port = at.Port()
 	}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,6 +106,7 @@ func TestHostRemembers(t *testing.T) {
 
 func TestHostTracksWhatIsRegistered(t *testing.T) {
 	file := []byte("d4:infoe")
+	var outside atomic.Bool
 	h := newHost(t, &memory{m: map[string][]byte{}}, func(c *server.HostConfig) {
 		c.Tracker.TorrentFile = func(got [20]byte) ([]byte, error) {
 			if got != hash {
@@ -112,6 +114,7 @@ func TestHostTracksWhatIsRegistered(t *testing.T) {
 			}
 			return file, nil
 		}
+		c.Tracker.MayFetch = func(got [20]byte, who netip.Addr) bool { return who.IsLoopback() && !outside.Load() }
 	})
 	if err := h.Start(); err != nil {
 		t.Fatal(err)
@@ -175,6 +178,10 @@ func TestHostTracksWhatIsRegistered(t *testing.T) {
 		if code, _ := fetch(path); code != 404 {
 			t.Errorf("%s: %d", path, code)
 		}
+	}
+	outside.Store(true)
+	if code, _ := fetch(torrent); code != 404 {
+		t.Errorf("the file for somebody who may not have it: %d", code)
 	}
 	if err := announce(base + "/announce"); err != nil {
 		t.Errorf("announce of a registered torrent: %v", err)

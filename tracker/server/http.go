@@ -96,6 +96,10 @@ func (s *Server) serveTorrent(w http.ResponseWriter, r *http.Request, from sourc
 		http.NotFound(w, r)
 		return
 	}
+	if s.cfg.MayFetch != nil && !s.cfg.MayFetch([20]byte(b), from.addr) {
+		http.NotFound(w, r)
+		return
+	}
 	if !s.mayScrape(from, time.Now()) {
 		http.Error(w, errRate.Error(), http.StatusTooManyRequests)
 		return

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"hash/maphash"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,9 @@ type Config struct {
 	// TorrentFile is served at /t/HASH.torrent for registered torrents; nil
 	// means that none is. An error is answered by 404.
 	TorrentFile func(hash [20]byte) ([]byte, error)
+	// MayFetch tells whether that file is for somebody with an address; nil
+	// means that it is for everybody. Others are answered by 404.
+	MayFetch func(hash [20]byte, who netip.Addr) bool
 }
 
 func (c Config) withDefaults() Config {
