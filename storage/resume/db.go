@@ -25,13 +25,13 @@ var (
 )
 
 // schema is the newest version of the layout that this package reads. Files
-// are of version 1 until a torrent has a secret: a btd that knows no secrets
-// would take its record for damaged and bring it back in the open, and so must
-// not open the file.
+// are of version 1 until a torrent has a secret or is of scope lan: a btd that
+// knows neither would take its record for damaged and bring it back in the open,
+// in another directory, and so must not open the file.
 const (
-	schema        = 2
-	schemaFirst   = 1
-	schemaSecrets = 2
+	schema       = 2
+	schemaFirst  = 1
+	schemaClosed = 2
 )
 
 // DB is an open resume database. Its methods may be called from any

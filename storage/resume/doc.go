@@ -27,7 +27,7 @@
 // big-endian uint32:
 //
 //	meta      "schema"    the version of this layout, 4 bytes big-endian: 1, or 2 once
-//	                      a torrent had a secret
+//	                      a torrent had a secret or was of scope lan
 //	torrent   KEY         Record without its counters
 //	metainfo  KEY         the .torrent file, written once; empty until it is here
 //	stats     KEY         Counters

@@ -169,9 +169,9 @@ func TestRefusedFilesAreLeftAlone(t *testing.T) {
 	}
 }
 
-// TestSecretsKeepOlderVersionsOut looks at the schema, by which a btd that
-// knows no secrets refuses a file in which there is one.
-func TestSecretsKeepOlderVersionsOut(t *testing.T) {
+// TestClosedTorrentsKeepOlderVersionsOut looks at the schema, by which a btd that
+// knows neither secrets nor scopes refuses a file in which there is one.
+func TestClosedTorrentsKeepOlderVersionsOut(t *testing.T) {
 	secret := metainfo.Secret{1, 31: 2}
 	for name, change := range map[string]struct {
 		do   func(d *DB, rec Record) error
@@ -179,17 +179,18 @@ func TestSecretsKeepOlderVersionsOut(t *testing.T) {
 	}{
 		"nothing":            {func(*DB, Record) error { return nil }, schemaFirst},
 		"an open torrent":    {func(d *DB, rec Record) error { return d.Add(rec, nil) }, schemaFirst},
-		"a closed one":       {func(d *DB, rec Record) error { rec.Secret = secret; return d.Add(rec, nil) }, schemaSecrets},
-		"one that is closed": {func(d *DB, rec Record) error { must(t, d.Add(rec, nil)); rec.Secret = secret; return d.Update(rec) }, schemaSecrets},
+		"a closed one":       {func(d *DB, rec Record) error { rec.Secret = secret; return d.Add(rec, nil) }, schemaClosed},
+		"a local one":        {func(d *DB, rec Record) error { rec.Scope = metainfo.ScopeLAN; return d.Add(rec, nil) }, schemaClosed},
+		"one that is closed": {func(d *DB, rec Record) error { must(t, d.Add(rec, nil)); rec.Secret = secret; return d.Update(rec) }, schemaClosed},
 		"one with metadata": {func(d *DB, rec Record) error {
 			must(t, d.Add(rec, nil))
 			rec.Secret = secret
 			return d.Complete(rec, []byte("x"))
-		}, schemaSecrets},
+		}, schemaClosed},
 		"one that is gone": {func(d *DB, rec Record) error {
 			rec.Secret = secret
 			return errors.Join(d.Add(rec, nil), d.Remove(rec.Hash), d.Add(testRecord(3), nil))
-		}, schemaSecrets},
+		}, schemaClosed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := testPath(t)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"btd/metainfo"
+
 	"go.etcd.io/bbolt"
 )
 
@@ -60,10 +62,10 @@ func (b *buckets) raise(to uint32) error {
 
 // permit raises the schema if the record needs that.
 func (b *buckets) permit(rec *Record) error {
-	if rec.Secret.IsZero() {
+	if rec.Secret.IsZero() && rec.Scope == metainfo.ScopeInternet {
 		return nil
 	}
-	return b.raise(schemaSecrets)
+	return b.raise(schemaClosed)
 }
 
 // do queues a change and waits until it is durable.
