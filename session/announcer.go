@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"btd/metainfo"
 	"btd/session/dhtpace"
 	"btd/tracker"
 )
@@ -329,7 +330,9 @@ func (a *announcer) announce(it *announced, an tracker.Announce, work context.Co
 		a.s.log.Debug("announce", "tracker", an.URL, "torrent", it.e.hash, "err", err)
 		return
 	}
-	if resp.External.IsValid() {
+	// A tracker inside a network sees what says nothing outside of it, and one
+	// that lies would have us take a neighbour for ourselves.
+	if resp.External.IsValid() && !metainfo.ScopeLAN.Covers(resp.External) {
 		a.s.external.Store(&resp.External)
 	}
 	it.e.setSwarm(SwarmCounts{resp.Seeds, resp.Leechers, resp.Downloads})

@@ -1,6 +1,9 @@
 package session
 
 import (
+	"fmt"
+	"net/http"
+	"net/netip"
 	"testing"
 
 	"btd/metainfo"
@@ -139,5 +142,27 @@ func TestRarePiecesAreServedFirst(t *testing.T) {
 				t.Errorf("without a rare piece request %d is answered first", at)
 			}
 		})
+	}
+}
+
+// A tracker that says that we have the address of a neighbour is not believed:
+// we would never connect to him.
+func TestTrackerDoesNotMakeANeighbourOurself(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	for ip, want := range map[string]bool{"\xc0\xa8\x01\x07": false, "\x0a\x01\x02\x03": false, "\x7f\x00\x00\x02": false, "\x09\x08\x07\x06": true} {
+		f := newFakeTracker(t, func(w http.ResponseWriter, _ *http.Request, _ int) {
+			fmt.Fprintf(w, "d8:completei77e11:external ip4:%s10:incompletei1e8:intervali1800e5:peers0:e", ip)
+		})
+		c := makeContent(t, 16<<10, map[string]int{"": 50_000 + int(ip[0])<<8 + int(ip[3])}, f.url)
+		add(t, s, c, AddOptions{})
+		await(t, s, c, "the tracker's answer", func(v Torrent) bool { return v.Swarm.Seeds == 77 })
+		a, _ := netip.AddrFromSlice([]byte(ip))
+		if got := s.ourAddr().Addr() == a; got != want {
+			t.Errorf("a tracker says that we are %v: believed %v, want %v", a, got, want)
+		}
+		if err := s.Remove(t.Context(), c.meta.Hash, false); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
