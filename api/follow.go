@@ -64,6 +64,11 @@ func (s *Server) addKey(w http.ResponseWriter, r *http.Request, req client.AddRe
 	if req.Stopped || req.Sequential || req.Only != nil || len(req.Peers) > 0 || req.Limits != (client.Limits{}) {
 		return invalid("the link names a key, whose torrents are not known yet: only %q goes with it", "dir")
 	}
+	if scope, err := toScope(req.Scope); err != nil {
+		return err
+	} else if scope != metainfo.ScopeInternet || req.Secret != "" {
+		return invalid("the link names a key, which is looked for in public: it goes with neither a scope nor a secret")
+	}
 	if err := checkDir(req.Dir); err != nil {
 		return err
 	}
