@@ -34,11 +34,17 @@ func (s *Server) share(w http.ResponseWriter, r *http.Request) error {
 	case t.Private:
 		return fail(client.CodeConflict, "the torrent is private: its own trackers say who may have it")
 	}
+	on := len(tr.URLs()) > 0
 	if err := s.startTracker(r.Context(), tr); err != nil {
 		return err
 	}
 	urls := reachable(tr.URLs(), t.Options.Scope)
 	if len(urls) == 0 {
+		if !on { // nobody else wants it, and where it would be open is not private
+			if err := tr.Stop(r.Context()); err != nil {
+				return err
+			}
+		}
 		return fail(client.CodeConflict, "this machine has no address in a private network, and the torrent has scope %v", t.Options.Scope)
 	}
 	secret, err := s.cfg.Engine.Secret(h)

@@ -106,6 +106,11 @@ func (t *switched) URLs() []string {
 	return t.fakeTracker.URLs()
 }
 
+func (t *switched) Stop(ctx context.Context) error {
+	t.on = false
+	return t.fakeTracker.Stop(ctx)
+}
+
 func (t *switched) Start(ctx context.Context) error {
 	t.on = true
 	return t.fakeTracker.Start(ctx)
@@ -149,5 +154,23 @@ func TestTrackerStartAnnounces(t *testing.T) {
 	want := []string{"tracker start", "reannounce " + hashOf(1).String(), "reannounce " + hashOf(2).String(), "tracker start"}
 	if !slices.Equal(f.calls, want) {
 		t.Errorf("done: %q, want %q", f.calls, want)
+	}
+}
+
+// A share that fails leaves no tracker behind, and does not end one that was
+// on.
+func TestFailedShareLeavesNoTracker(t *testing.T) {
+	f := newFake(4)
+	tr := &switched{fakeTracker: fakeTracker{f}}
+	c := serve(t, f, func(cfg *Config) { cfg.Engine, cfg.Tracker = scoped{f}, tr }).clients(t)["unix"]
+	for _, on := range []bool{false, true} {
+		tr.on = on
+		var e *client.Error
+		if _, err := c.Share(t.Context(), hashOf(1).String()); !errors.As(err, &e) || !strings.Contains(e.Message, "no address in a private network") {
+			t.Errorf("sharing without a private address: %v", err)
+		}
+		if tr.on != on {
+			t.Errorf("the tracker was on: %v, and is: %v", on, tr.on)
+		}
 	}
 }
