@@ -27,14 +27,15 @@ import (
 // overwrite what somebody has done on purpose: their files are held, until
 // they are as they were or the user has the torrent verified.
 type changes struct {
-	found    bool      // a file changed: nothing is read until it is known which
-	looking  bool      // that is being found out
-	next     time.Time // when held files are looked at; what changes before is restless
-	suspect  []int     // files that are verified because they changed
-	held     []int     // changed files of which pieces do not fit any more, or may not
-	restless []int     // those of them that were written to since they were verified
-	vain     int       // how often in a row a change was found that is not there
-	text     string    // about held, for users
+	found    bool            // a file changed: nothing is read until it is known which
+	looking  bool            // that is being found out
+	next     time.Time       // when held files are looked at; what changes before is restless
+	suspect  []int           // files that are verified because they changed
+	held     []int           // changed files of which pieces do not fit any more, or may not
+	restless []int           // those of them that were written to since they were verified
+	had      *piece.Bitfield // pieces of all those that were here before; nil counts as all
+	vain     int             // how often in a row a change was found that is not there
+	text     string          // about held, for users
 }
 
 // mostVain is after how many changes that are not there nobody looks any more.
@@ -124,6 +125,7 @@ func (t *torrent) checkFiles(files []int) {
 		return
 	}
 	c := &t.disk.changes
+	t.noteHad(files)
 	c.suspect, c.restless = join(c.suspect, files), nil
 	want := piece.NewBitfield(t.geo.Pieces())
 	for _, i := range files {
@@ -137,6 +139,7 @@ func (t *torrent) checkFiles(files []int) {
 // told so have to connect again.
 func (t *torrent) setAside(files []int) {
 	c := &t.disk.changes
+	t.noteHad(files)
 	c.restless = join(c.restless, files)
 	c.suspect = join(c.suspect, files)
 	for _, i := range files {
@@ -152,6 +155,26 @@ func (t *torrent) setAside(files []int) {
 		t.incomplete()
 	}
 	t.publishNow()
+}
+
+// noteHad notes which pieces of files that changed are here: only of these can
+// it be said that they do not fit any more. Others are still to be fetched.
+func (t *torrent) noteHad(files []int) {
+	c := &t.disk.changes
+	switch {
+	case c.had != nil:
+	case len(c.suspect)+len(c.held) > 0: // found at the start: nobody knows of them
+		c.had = allPieces(t.geo.Pieces())
+	default:
+		c.had = piece.NewBitfield(t.geo.Pieces())
+	}
+	for _, i := range files {
+		t.disk.each(i, func(n piece.Index) {
+			if t.pick.Have().Has(n) {
+				c.had.Set(n)
+			}
+		})
+	}
 }
 
 func join(a, b []int) []int {
@@ -173,7 +196,7 @@ func (t *torrent) judge() {
 		}
 		bad := false
 		t.disk.each(i, func(n piece.Index) {
-			if !t.pick.Have().Has(n) {
+			if !t.pick.Have().Has(n) && (c.had == nil || c.had.Has(n)) {
 				lost.Set(n)
 				bad = true
 			}
@@ -184,6 +207,8 @@ func (t *torrent) judge() {
 	}
 	if len(c.held) > 0 {
 		c.text = t.heldText(lost.Count())
+	} else {
+		c.had = nil
 	}
 	if slices.Equal(old, c.held) && (len(c.held) > 0 || !t.e.hold.noted.Load()) {
 		return
@@ -227,7 +252,7 @@ func (t *torrent) release() {
 	t.disk.files.Seal(nil)
 	c := &t.disk.changes
 	held := len(c.held) > 0
-	c.suspect, c.held, c.restless, c.text = nil, nil, nil, ""
+	c.suspect, c.held, c.restless, c.had, c.text = nil, nil, nil, nil, ""
 	if held {
 		t.saveHeld()
 	}

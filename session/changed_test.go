@@ -317,3 +317,32 @@ func TestFileReplacedWhileIdle(t *testing.T) {
 		t.Error("the file was written over")
 	}
 }
+
+// TestUnfinishedFileTouched: a file that lacks pieces and is given another time
+// has not lost any; the rest is fetched as before.
+func TestUnfinishedFileTouched(t *testing.T) {
+	c := makeContent(t, 64<<10, map[string]int{"a": 1 << 20, "b": 1 << 20})
+	state, dir := t.TempDir(), t.TempDir()
+	edit := func(cfg *Config) { quick(cfg); cfg.StateDir, cfg.Dir = state, dir }
+	copyOf(t, c, dir)
+	name := filepath.Join(dir, "content", "a")
+	scribble(t, name, 500_000)
+	half := open(t, edit)
+	add(t, half, c, AddOptions{})
+	await(t, half, c, "what is there", func(v Torrent) bool { return v.PiecesHave == 31 })
+	if err := half.Close(); err != nil {
+		t.Fatal(err)
+	}
+	half = open(t, edit)
+	await(t, half, c, "what is there", func(v Torrent) bool { return v.State == StateDownloading && v.PiecesHave == 31 })
+	touch(t, name)
+	leech := open(t, nil)
+	add(t, leech, c, AddOptions{Peers: addrs(half)})
+	await(t, leech, c, "all but one piece", func(v Torrent) bool { return v.PiecesHave == 31 })
+	whole := seedOf(t, c, nil)
+	if err := half.AddPeers(t.Context(), c.meta.Hash, addrs(whole)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, half, c, "completion", complete)
+	c.same(t, dir)
+}
