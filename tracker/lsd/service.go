@@ -144,6 +144,7 @@ func (s *Service) scan(ctx context.Context) {
 	for i := range s.links {
 		l := &s.links[i]
 		mine := slices.DeleteFunc(slices.Clone(paths), func(p path) bool { return p.ipv6() != l.group.Addr().Is6() })
+		l.keep(mine)
 		if len(mine) == 0 {
 			continue
 		}
@@ -153,11 +154,6 @@ func (s *Service) scan(ctx context.Context) {
 		if fresh {
 			s.hearts.Add(1)
 			go s.listen(l.in, l.deaf)
-		}
-		for p := range l.heard {
-			if !slices.Contains(mine, p) {
-				delete(l.heard, p)
-			}
 		}
 		for _, p := range mine {
 			known[p.String()], known[sending(p)] = true, true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -94,6 +95,21 @@ func (l *link) join(p path) error {
 	}
 	l.heard[p] = true
 	return nil
+}
+
+// keep forgets what is heard on other paths. The system counts a membership
+// until it is given back, also of an interface that is gone, and allows few:
+// without that, networks that come and go would leave us deaf in new ones.
+func (l *link) keep(paths []path) {
+	for p := range l.heard {
+		if slices.Contains(paths, p) {
+			continue
+		}
+		delete(l.heard, p)
+		if !slices.ContainsFunc(paths, func(q path) bool { return q.index == p.index }) {
+			_ = onSocket(l.in, func(fd uintptr) error { return leaveGroup(fd, l.group.Addr(), p) }) // another path of the interface may have done it
+		}
+	}
 }
 
 // send sends a packet on p.

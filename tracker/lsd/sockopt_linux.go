@@ -24,6 +24,15 @@ func strict(fd uintptr, six bool) error {
 	return errors.Join(set(unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0), set(unix.IPPROTO_IP, unix.IP_PKTINFO, 1))
 }
 
+// leaveGroup undoes joinGroup. It goes by the interface's index, which is all
+// that is left of one that is gone.
+func leaveGroup(fd uintptr, group netip.Addr, p path) error {
+	if p.ipv6() {
+		return unix.SetsockoptIPv6Mreq(int(fd), unix.IPPROTO_IPV6, unix.IPV6_LEAVE_GROUP, &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(p.index)})
+	}
+	return unix.SetsockoptIPMreqn(int(fd), unix.IPPROTO_IP, unix.IP_DROP_MEMBERSHIP, &unix.IPMreqn{Multiaddr: group.As4(), Ifindex: int32(p.index)})
+}
+
 // toGroup tells whether a packet was sent to a group, and not to us alone:
 // from far away only that can reach us.
 func toGroup(oob []byte) bool {
