@@ -318,6 +318,22 @@ func TestFileReplacedWhileIdle(t *testing.T) {
 	}
 }
 
+// TestFileChangedOnceHashed changes a file when it was hashed and is not on
+// record yet.
+func TestFileChangedOnceHashed(t *testing.T) {
+	c := makeContent(t, 64<<10, map[string]int{"a": 1 << 20, "b": 1 << 20})
+	seed := seedOf(t, c, quick)
+	overwrite(t, filepath.Join(c.dir, "content", "a"), 500_000, []byte("changed by somebody"))
+	recorded(t, seed, c)
+	leech := open(t, nil)
+	add(t, leech, c, AddOptions{Peers: addrs(seed)})
+	v := await(t, leech, c, "all but the changed piece", func(v Torrent) bool { return v.PiecesHave == 31 })
+	if v.Corrupt != 0 {
+		t.Errorf("%d corrupt bytes were sent", v.Corrupt)
+	}
+	await(t, seed, c, "the error", func(v Torrent) bool { return v.State == StateError && v.PiecesHave == 31 })
+}
+
 // TestUnfinishedFileTouched: a file that lacks pieces and is given another time
 // has not lost any; the rest is fetched as before.
 func TestUnfinishedFileTouched(t *testing.T) {

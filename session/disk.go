@@ -324,6 +324,13 @@ func (t *torrent) startCheck(want *piece.Bitfield) {
 	files := t.disk.files
 	t.spawn(func() {
 		files.Flush() // what is being written is older news than what is read
+		if files.Sealed() == nil {
+			// What is found is true of the files as they are now. If they cannot
+			// be looked at, verify says so.
+			if stats, err := files.Stat(); err == nil {
+				files.Seal(stats)
+			}
+		}
 		if err := t.forgetFiles(); err != nil {
 			t.log.Warn("a restart would cut this check short", "err", err)
 		}
