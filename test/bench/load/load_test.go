@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"crypto/sha1"
-	"encoding/json"
 	"net"
 	"os"
 	"path/filepath"
@@ -164,23 +163,5 @@ func TestFetchChecksWhatItGets(t *testing.T) {
 	bad[100] ^= 1
 	if _, err := fetch(serve(t, x, bad), x, 5*time.Second); err == nil {
 		t.Error("a block that does not have the piece's hash was taken")
-	}
-}
-
-func TestResultsAreAppended(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "sub", "row.json")
-	for i := range 2 {
-		if err := (result{"client": "btd", "i": i}).store(path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got struct{ Runs []map[string]any }
-	if err := json.Unmarshal(b, &got); err != nil || len(got.Runs) != 2 || got.Runs[1]["i"] != 1.0 {
-		t.Errorf("stored %s (%v), want two runs", b, err)
 	}
 }

@@ -9,10 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
+
+	"btd/test/bench/gauge"
 )
 
 // options are the flags; each row reads those that concern it.
@@ -55,7 +56,7 @@ func main() {
 type row func(ctx context.Context, o *options) (result, error)
 
 // result is one run as report.py reads it. A run that failed has "error".
-type result map[string]any
+type result = gauge.Run
 
 func run(name string, args []string) error {
 	rows := map[string]row{"idle": idleRow, "firstbyte": firstByteRow, "api": apiRow, "nodes": nodesRow}
@@ -109,32 +110,7 @@ func run(name string, args []string) error {
 	}
 	text, _ := json.MarshalIndent(r, "", " ")
 	fmt.Println(string(text))
-	return errors.Join(err, r.store(o.into))
-}
-
-// store appends a run to a file like those of the harness.
-func (r result) store(path string) error {
-	if path == "" {
-		return nil
-	}
-	var all struct {
-		Runs []result `json:"runs"`
-	}
-	b, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(b, &all)
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("read earlier results: %w", err)
-	}
-	all.Runs = append(all.Runs, r)
-	if b, err = json.MarshalIndent(all, "", " "); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(path, b, 0o644)
+	return errors.Join(err, gauge.Append(o.into, r))
 }
 
 // command is a program that is not more important than the measurement.

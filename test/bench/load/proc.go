@@ -1,17 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
-)
 
-const ticks = 100 // a second, in /proc/PID/stat on every Linux that Go runs on
+	"btd/test/bench/gauge"
+)
 
 // usage is what a process has used.
 type usage struct {
@@ -22,18 +19,13 @@ type usage struct {
 
 func usageOf(pid int) (usage, error) {
 	u := usage{at: time.Now()}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
+	var err error
+	if u.cpu, err = gauge.CPU(pid); err != nil {
 		return u, err
-	}
-	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	for _, field := range f[11:13] {
-		n, _ := strconv.ParseFloat(string(field), 64)
-		u.cpu += n / ticks
 	}
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	for _, path := range threads {
-		kinds := numbers(path)
+		kinds := gauge.Numbers(path)
 		u.switches += kinds["voluntary_ctxt_switches"] + kinds["nonvoluntary_ctxt_switches"]
 	}
 	return u, err
@@ -45,25 +37,10 @@ func (u usage) since(before usage) (percent, switches float64) {
 	return (u.cpu - before.cpu) / s * 100, float64(u.switches-before.switches) / s
 }
 
-// numbers reads lines such as "VmRSS:  123 kB".
-func numbers(path string) map[string]int64 {
-	out := map[string]int64{}
-	b, _ := os.ReadFile(path)
-	for line := range bytes.Lines(b) {
-		name, rest, _ := bytes.Cut(line, []byte(":"))
-		if f := bytes.Fields(rest); len(f) > 0 {
-			if n, err := strconv.ParseInt(string(f[0]), 10, 64); err == nil {
-				out[string(name)] = n
-			}
-		}
-	}
-	return out
-}
-
 // memory is the resident memory of a process, all of it and what no file
 // stands behind, and the most it ever was, in MiB.
 func memory(pid int) (rss, anon, peak float64) {
-	m := numbers(fmt.Sprintf("/proc/%d/status", pid))
+	m := gauge.Status(pid)
 	return float64(m["VmRSS"]) / 1024, float64(m["RssAnon"]) / 1024, float64(m["VmHWM"]) / 1024
 }
 

@@ -8,10 +8,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"btd/test/bench/gauge"
 )
 
 // options are the flags.
@@ -58,7 +59,7 @@ func main() {
 }
 
 // result is one run as report.py reads it. A run that failed has "error".
-type result map[string]any
+type result = gauge.Run
 
 func run(o *options) error {
 	var all []result
@@ -81,7 +82,7 @@ func run(o *options) error {
 			all = append(all, r)
 		}
 	}
-	return errors.Join(append(problems, store(o.into, all))...)
+	return errors.Join(append(problems, gauge.Append(o.into, all...))...)
 }
 
 // measure starts a tracker and puts all loads on it.
@@ -134,29 +135,4 @@ func measure(o *options, name string, r result) error {
 	}
 	r["peak_rss_mib"], err = t.peak()
 	return err
-}
-
-// store appends runs to a file like those of the harness.
-func store(path string, runs []result) error {
-	if path == "" {
-		return nil
-	}
-	var all struct {
-		Runs []result `json:"runs"`
-	}
-	b, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(b, &all)
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("read earlier results: %w", err)
-	}
-	all.Runs = append(all.Runs, runs...)
-	if b, err = json.MarshalIndent(all, "", " "); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(path, b, 0o644)
 }

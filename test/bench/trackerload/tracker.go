@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"btd/api/client"
+	"btd/test/bench/gauge"
 )
 
 const host = "127.0.0.1" // where the trackers listen
@@ -150,34 +151,16 @@ func (t *tracker) stop() {
 }
 
 // rss is the resident memory in MiB, and peak the most that it was.
-func (t *tracker) rss() (float64, error)  { return t.memory("VmRSS:") }
-func (t *tracker) peak() (float64, error) { return t.memory("VmHWM:") }
+func (t *tracker) rss() (float64, error)  { return t.memory("VmRSS") }
+func (t *tracker) peak() (float64, error) { return t.memory("VmHWM") }
 
 func (t *tracker) memory(line string) (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := bytes.Cut(b, []byte(line))
-	fields := bytes.Fields(rest)
-	if len(fields) == 0 {
+	kib, ok := gauge.Status(t.cmd.Process.Pid)[line]
+	if !ok {
 		return 0, fmt.Errorf("no %s in its status", line)
 	}
-	kib, err := strconv.ParseFloat(string(fields[0]), 64)
-	return kib / 1024, err
+	return float64(kib) / 1024, nil
 }
 
 // cpu is the CPU time that it used, in seconds.
-func (t *tracker) cpu() (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", t.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	sum := 0.0
-	for _, field := range f[11:13] {
-		n, _ := strconv.ParseFloat(string(field), 64)
-		sum += n / 100 // ticks a second on every Linux that Go runs on
-	}
-	return sum, nil
-}
+func (t *tracker) cpu() (float64, error) { return gauge.CPU(t.cmd.Process.Pid) }
