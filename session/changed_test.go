@@ -56,21 +56,10 @@ func recorded(t *testing.T, s *Session, c content) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the files are on record", func() bool {
+	until(t, "record of the files", func() bool {
 		run := e.running()
 		return run == nil || run.ready.Load() && run.disk.files.Sealed() != nil
 	})
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for range 6000 {
-		if ok() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("still waiting until %s", what)
 }
 
 // TestFileChangedWhileShared: what was changed is not sent, the daemon says
@@ -139,7 +128,7 @@ func TestFileChangedWhileShared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the note is gone", func() bool { return !e.hold.noted.Load() })
+	until(t, "end of the note", func() bool { return !e.hold.noted.Load() })
 }
 
 // TestVerifyFetchesWhatWasChanged: the user says so, and the original is
@@ -170,7 +159,7 @@ func TestVerifyFetchesWhatWasChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the note is gone", func() bool { return !e.hold.noted.Load() })
+	until(t, "end of the note", func() bool { return !e.hold.noted.Load() })
 }
 
 // TestFileTouchedWhileShared: a new time alone costs a look, and no piece.
@@ -192,7 +181,7 @@ func TestFileTouchedWhileShared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the files are on record as they are now", func() bool {
+	until(t, "record of the files as they are now", func() bool {
 		run := e.running()
 		if run == nil || !run.ready.Load() {
 			return false
@@ -292,7 +281,7 @@ func TestFileReplacedWhileIdle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the torrent is idle", func() bool { return e.running() == nil })
+	until(t, "torrent to be idle", func() bool { return e.running() == nil })
 	name := filepath.Join(c.dir, "content", "a")
 	if err := os.Remove(name); err != nil {
 		t.Fatal(err)

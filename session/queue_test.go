@@ -2,7 +2,6 @@ package session
 
 import (
 	"testing"
-	"time"
 
 	"btd/peerwire"
 )
@@ -19,39 +18,6 @@ func three(t *testing.T) (all [3]content, seed *Session) {
 		await(t, seed, c, "seeding", complete)
 	}
 	return all, seed
-}
-
-// awaitStates waits until the torrents are in these states. More than one may
-// be downloading only while one takes the place of another.
-func awaitStates(t *testing.T, s *Session, all [3]content, want ...State) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	single := time.Now()
-	for {
-		same, active := true, 0
-		var got []State
-		for i, c := range all {
-			e := s.byWire(c.meta.Hash.Wire())
-			v := e.view.Load()
-			got = append(got, v.State)
-			same = same && v.State == want[i]
-			if t := e.running(); t != nil && v.State == StateDownloading {
-				active++
-			}
-		}
-		if active <= 1 {
-			single = time.Now()
-		} else if time.Since(single) > 2*time.Second {
-			t.Fatalf("%d torrents download at a time: %v", active, got)
-		}
-		if same {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("states %v, want %v", got, want)
-		}
-		time.Sleep(time.Millisecond)
-	}
 }
 
 func TestQueueOfDownloads(t *testing.T) {

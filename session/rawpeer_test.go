@@ -169,21 +169,3 @@ func requestAll(blocks []piece.Block) (b []byte) {
 	}
 	return b
 }
-
-// awaitCounter waits until a counter of s has the value n: connections are
-// closed before they are counted.
-func awaitCounter(t *testing.T, s *Session, name string, n int64) {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		got := s.Stats().Counters[name]
-		switch {
-		case got == n:
-			return
-		case got > n || time.Now().After(deadline):
-			t.Errorf("%s: %d counted, want %d", name, got, n)
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-}

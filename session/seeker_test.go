@@ -34,16 +34,6 @@ func joins(boot ...string) func(*Config) {
 	return func(cfg *Config) { cfg.DHT = DHTConfig{On: true, Bootstrap: boot, Isolated: true} }
 }
 
-// until waits for a condition that some other goroutine brings about.
-func until(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(40 * time.Second); !cond(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s", what)
-		}
-	}
-}
-
 func TestPeersFindEachOtherByHashAlone(t *testing.T) {
 	t.Parallel()
 	boot, addr := bootNode(t)

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"btd/metainfo"
 	"btd/metainfo/create"
@@ -137,27 +136,6 @@ func seedOf(t *testing.T, c content, edit func(*Config)) *Session {
 	await(t, s, c, "seeding", func(v Torrent) bool { return v.State == StateSeeding && v.HaveWanted == v.Wanted })
 	return s
 }
-
-// await waits until c is in the state that ok describes.
-func await(t *testing.T, s *Session, c content, what string, ok func(Torrent) bool) Torrent {
-	t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
-	for {
-		v, err := s.Torrent(c.meta.Hash)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ok(v) {
-			return v
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("still waiting for %s: %+v", what, v)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-func complete(v Torrent) bool { return v.State == StateSeeding && v.HaveWanted == v.Wanted }
 
 // startTracker serves a tracker on loopback and returns its announce URL.
 func startTracker(t *testing.T) (string, *server.Server) {
