@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 
 	"btd/api/client"
 	"btd/metainfo"
+	"btd/session"
 )
 
 // maxShared is how many addresses of this machine go into a link.
@@ -51,10 +53,13 @@ func (s *Server) share(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := tr.Register(r.Context(), secret.Mask(h), t.Name); err != nil {
+	if err := tr.Share(r.Context(), h, secret.Mask(h), t.Name); err != nil {
 		return err
 	}
 	if err := s.addTier(r.Context(), h, urls); err != nil {
+		if errors.Is(err, session.ErrNotFound) { // it was removed meanwhile
+			err = errors.Join(err, tr.Unshare(r.Context(), h))
+		}
 		return err
 	}
 	link := metainfo.Magnet{Hash: h, Name: t.Name, Length: t.Size, Trackers: urls, Scope: t.Options.Scope, Secret: secret}

@@ -62,8 +62,28 @@ func TestShareWithASecret(t *testing.T) {
 		t.Errorf("the link is read as %+v, %v", m, err)
 	}
 	calls := strings.Join(f.calls, "\n")
-	if !strings.Contains(calls, "register "+secret.Mask(hashOf(0)).String()) || strings.Contains(calls, "register "+hashOf(0).String()) || strings.Contains(calls, secret.String()) {
+	if !strings.Contains(calls, "share "+hashOf(0).String()+" as "+secret.Mask(hashOf(0)).String()+" ") || strings.Contains(calls, secret.String()) {
 		t.Errorf("done: %s", calls)
+	}
+}
+
+// leaving is an Engine whose torrent is removed while it is being shared.
+type leaving struct{ *fake }
+
+func (f leaving) Trackers(metainfo.Hash) ([]session.Tracker, error) { return nil, session.ErrNotFound }
+
+// What is removed while it is shared does not stay registered.
+func TestShareOfWhatIsRemovedMeanwhile(t *testing.T) {
+	f := newFake(1)
+	tr := &atURLs{fakeTracker{f}, []string{"http://10.1.2.3:6969/announce"}}
+	c := serve(t, f, func(cfg *Config) { cfg.Engine, cfg.Tracker = leaving{f}, tr }).clients(t)["unix"]
+	id := hashOf(0).String()
+	if _, err := c.Share(t.Context(), id); !client.HasCode(err, client.CodeNotFound) {
+		t.Errorf("sharing what is gone: %v", err)
+	}
+	want := []string{"tracker start", "share " + id + " as " + id + " torrent-0", "unshare " + id}
+	if !slices.Equal(f.calls, want) {
+		t.Errorf("done: %q, want %q", f.calls, want)
 	}
 }
 
@@ -101,7 +121,7 @@ func TestShare(t *testing.T) {
 		if want := "http://10.1.2.3:6969/t/" + lan + ".torrent?scope=lan"; got.URL != want {
 			t.Errorf("%s, want %s", got.URL, want)
 		}
-		if !slices.Contains(f.calls, "register "+lan+" torrent-1") || !slices.ContainsFunc(f.calls, func(c string) bool {
+		if !slices.Contains(f.calls, "share "+lan+" as "+lan+" torrent-1") || !slices.ContainsFunc(f.calls, func(c string) bool {
 			return strings.HasPrefix(c, "trackers + ") && strings.Contains(c, "http://10.1.2.3:6969/announce") && !strings.Contains(c, "8.8.8.8")
 		}) {
 			t.Errorf("done: %q", f.calls)

@@ -21,6 +21,11 @@ type Tracker interface {
 	// Register has a torrent tracked, also after a restart; the name is for
 	// people. It replaces the name of one that is registered.
 	Register(ctx context.Context, h metainfo.Hash, name string) error
+	// Share registers what is announced of one of the daemon's torrents until
+	// that is removed from the session. What is registered already stays.
+	Share(ctx context.Context, h, announced metainfo.Hash, name string) error
+	// Unshare takes back what Share registered for a torrent, if anything.
+	Unshare(ctx context.Context, h metainfo.Hash) error
 	// Unregister tells whether the torrent was registered.
 	Unregister(ctx context.Context, h metainfo.Hash) (found bool, err error)
 	Registered() []client.Registration

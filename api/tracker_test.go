@@ -32,6 +32,14 @@ func (t fakeTracker) Register(_ context.Context, h metainfo.Hash, name string) e
 	return t.did("register " + h.String() + " " + name)
 }
 
+func (t fakeTracker) Share(_ context.Context, h, announced metainfo.Hash, name string) error {
+	return t.did("share " + h.String() + " as " + announced.String() + " " + name)
+}
+
+func (t fakeTracker) Unshare(_ context.Context, h metainfo.Hash) error {
+	return t.did("unshare " + h.String())
+}
+
 func (t fakeTracker) Unregister(_ context.Context, h metainfo.Hash) (bool, error) {
 	return h == hashOf(1), t.did("unregister " + h.String())
 }
@@ -39,7 +47,7 @@ func (t fakeTracker) Unregister(_ context.Context, h metainfo.Hash) (bool, error
 func (t fakeTracker) URLs() []string { return []string{"http://192.0.2.1:6969/announce"} }
 
 func (t fakeTracker) Registered() []client.Registration {
-	return []client.Registration{{ID: hashOf(1).String(), Name: "one", Seeds: 1, Leechers: 2, Downloads: 3}}
+	return []client.Registration{{ID: hashOf(1).String(), Name: "one", Shared: true, Seeds: 1, Leechers: 2, Downloads: 3}}
 }
 
 func (t fakeTracker) Stats() client.TrackerServer {

@@ -172,6 +172,9 @@ func (s *Session) remove(ctx context.Context, e *entry, data bool) error {
 	if err := s.forgetHeld(e); err != nil {
 		s.log.Warn("forgetting held files", "torrent", e.hash.String(), "err", err)
 	}
+	if f := s.onRemove.Load(); f != nil {
+		(*f)(e.hash)
+	}
 	s.reg.remove(e)
 	s.vault.release(e)
 	s.hub.publish(EventRemoved, e.hash, nil, "")

@@ -27,6 +27,11 @@ func (n Notes) Put(key string, val []byte) error { return n.db.Put(n.below+key, 
 // List is the values whose keys begin with prefix, by the rest of the key.
 func (n Notes) List(prefix string) (map[string][]byte, error) { return n.db.List(n.below + prefix) }
 
+// OnRemove has f called for every torrent that is removed from now on, before
+// it can be added again. f takes the place of an earlier one and must not call
+// the session.
+func (s *Session) OnRemove(f func(metainfo.Hash)) { s.onRemove.Store(&f) }
+
 // TorrentFile is a .torrent file for strangers of a torrent whose metadata is
 // here, or ErrNotFound. It has what is hashed and nothing else: announce URLs
 // may hold passkeys. That of a private torrent is not found, since its trackers

@@ -32,6 +32,32 @@ func TestNotesAreKeptApart(t *testing.T) {
 	}
 }
 
+// Who keeps something of a torrent hears that it goes, while it cannot come
+// back yet.
+func TestOnRemove(t *testing.T) {
+	c := makeContent(t, 16<<10, map[string]int{"a": 50_000})
+	s := open(t, nil)
+	var heard []metainfo.Hash
+	s.OnRemove(func(h metainfo.Hash) {
+		heard = append(heard, h)
+		if s.byWire(h.Wire()) == nil {
+			t.Error("another torrent could take its place already")
+		}
+	})
+	for n := range 2 { // and again
+		add(t, s, c, AddOptions{Stopped: true})
+		if err := s.Remove(t.Context(), c.meta.Hash, false); err != nil {
+			t.Fatal(err)
+		}
+		if len(heard) != n+1 || heard[n] != c.meta.Hash {
+			t.Fatalf("heard of %v", heard)
+		}
+	}
+	if err := s.Remove(t.Context(), c.meta.Hash, false); !errors.Is(err, ErrNotFound) || len(heard) != 2 {
+		t.Errorf("removing what is gone: %v, heard of %v", err, heard)
+	}
+}
+
 func TestTorrentFile(t *testing.T) {
 	c := makeContent(t, 16<<10, map[string]int{"a": 50_000})
 	s := open(t, nil)

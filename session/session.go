@@ -54,6 +54,7 @@ type Session struct {
 	bans     bans
 	limits   limitsNote
 	closing  atomic.Bool
+	onRemove atomic.Pointer[func(metainfo.Hash)]
 }
 
 // Open starts a session: it takes the lock of the state directory, listens,

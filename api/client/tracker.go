@@ -29,6 +29,7 @@ type TrackerServer struct {
 type Registration struct {
 	ID        string `json:"id"` // what is announced, hex: the torrent's info-hash, or its mask if it has a secret
 	Name      string `json:"name"`
+	Shared    bool   `json:"shared"` // by a share of one of the daemon's torrents, with which it goes
 	Seeds     int    `json:"seeds"`
 	Leechers  int    `json:"leechers"`
 	Downloads int    `json:"downloads"` // that were completed

@@ -159,7 +159,9 @@ func (a *app) registerCmd() *cobra.Command {
 		Use:   "register TARGET|HASH...",
 		Short: "have torrents tracked, also after a restart",
 		Long: `Have the daemon's tracker track torrents. The daemon need not have them: 40 hex
-digits name any. The tracker is not switched on by this (btctl tracker start).`,
+digits name any. They are tracked until they are unregistered, also when the
+daemon's own are removed. The tracker is not switched on by this (btctl tracker
+start).`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeTargets,
 	}

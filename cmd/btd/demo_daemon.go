@@ -37,9 +37,7 @@ func openDaemon(name, dir string, cfg session.Config, log *slog.Logger) (*demoDa
 		d.served <- nil // nobody serves
 		return nil, errors.Join(fmt.Errorf("starting the %s: %w", name, err), d.close())
 	}
-	if d.track, err = server.NewHost(server.HostConfig{
-		Tracker: server.Config{TorrentFile: ses.TorrentFile, MayFetch: ses.MayFetch}, Listen: "127.0.0.1:0", Keeper: ses.Notes("tracker"), Log: log,
-	}); err != nil {
+	if d.track, err = hostFor(ses, server.HostConfig{Listen: "127.0.0.1:0", Log: log}); err != nil {
 		return fail(err)
 	}
 	socket := filepath.Join(dir, "s")

@@ -5,13 +5,16 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"btd/api/client"
 	"btd/metainfo"
+	"btd/session"
 	"btd/tracker"
+	"btd/tracker/server"
 )
 
 // TestTracker has a daemon be a tracker, over a restart.
@@ -62,6 +65,61 @@ func TestTracker(t *testing.T) {
 		if code := d.wait(t, 10*time.Second); code != 0 {
 			t.Errorf("run %d: exit status %d\n%s", run, code, d.stderr.String())
 		}
+	}
+}
+
+// What is shared is not tracked any more once it is removed, also where the
+// daemon died in between. What was registered by hand is.
+func TestRemovedTorrentsAreNotTracked(t *testing.T) {
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	ses, err := session.Open(session.Config{StateDir: t.TempDir(), Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ses.Close()
+	host := func() *server.Host {
+		t.Helper()
+		h, err := hostFor(ses, server.HostConfig{Listen: "127.0.0.1:0", Log: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(h.Close)
+		return h
+	}
+	h := host()
+	var added []metainfo.Hash
+	for _, link := range []string{"1", "2", "3"} {
+		v, _, err := ses.AddMagnet(t.Context(), "magnet:?xt=urn:btih:"+strings.Repeat("0", 39)+link, session.AddOptions{Stopped: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		added = append(added, v.Hash)
+	}
+	lost := [20]byte{9} // of a torrent that went while nobody looked
+	for _, hash := range [][20]byte{added[0].Wire(), added[1].Wire(), lost} {
+		if err := h.Share(hash, hash, "shared"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.Register(added[2].Wire(), "by hand"); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{0, 2} {
+		if err := ses.Remove(t.Context(), added[i], false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	registered := func(h *server.Host) (out [][20]byte) {
+		for _, r := range h.Registered() {
+			out = append(out, r.Hash)
+		}
+		return out
+	}
+	if got, want := registered(h), [][20]byte{added[2].Wire(), added[1].Wire(), lost}; !slices.Equal(got, want) {
+		t.Errorf("registered %x, want %x", got, want)
+	}
+	if got, want := registered(host()), [][20]byte{added[2].Wire(), added[1].Wire()}; !slices.Equal(got, want) {
+		t.Errorf("registered after a restart %x, want %x", got, want)
 	}
 }
 

@@ -4,14 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -40,9 +36,10 @@ type Host struct {
 	log   *slog.Logger
 	token string
 
-	mu      sync.Mutex // held while the tracker is switched, and while something is remembered
-	names   map[[20]byte]string
-	run     *run // nil while the tracker is off
+	mu      sync.Mutex            // held while the tracker is switched, and while something is remembered
+	names   map[[20]byte]string   // of what is registered
+	shared  map[[20]byte][20]byte // by the torrent of the daemon's that it is for, what of that is announced here
+	run     *run                  // nil while the tracker is off
 	problem string
 }
 
@@ -55,19 +52,12 @@ type run struct {
 	broken atomic.Pointer[string] // why a socket is gone
 }
 
-// Keys of what is remembered, and the version of a registration.
+// Keys of what is remembered.
 const (
-	keyOn          = "on"
-	keyToken       = "token"
-	keyRegistered  = "torrent/"
-	registeredForm = 1 // then the name
-
-	maxName       = 255     // bytes
-	maxRegistered = 200_000 // torrents
+	keyOn         = "on"
+	keyToken      = "token"
+	keyRegistered = "torrent/"
 )
-
-// ErrTooMany means that no more torrents can be registered.
-var ErrTooMany = errors.New("too many torrents are registered with the tracker")
 
 // NewHost reads what an earlier run left. Nothing is served yet.
 func NewHost(cfg HostConfig) (*Host, error) {
@@ -77,18 +67,9 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &Host{cfg: cfg, log: cfg.Log, names: map[[20]byte]string{}}
-	kept, err := cfg.Keeper.List(keyRegistered)
-	if err != nil {
-		return nil, fmt.Errorf("reading which torrents the tracker may track: %w", err)
-	}
-	for key, v := range kept {
-		b, err := hex.DecodeString(key)
-		if err != nil || len(b) != 20 || len(v) == 0 || v[0] != registeredForm {
-			h.log.Warn("a registration of the tracker is not understood and left out", "key", key)
-			continue
-		}
-		h.names[[20]byte(b)] = string(v[1:])
+	h := &Host{cfg: cfg, log: cfg.Log, names: map[[20]byte]string{}, shared: map[[20]byte][20]byte{}}
+	if err := h.recall(); err != nil {
+		return nil, err
 	}
 	v, err := cfg.Keeper.Get(keyToken)
 	if err == nil && len(v) == tokenLen {
@@ -234,77 +215,6 @@ func listenBoth(at string) (net.Listener, net.PacketConn, error) {
 			return nil, nil, err
 		}
 	}
-}
-
-// Register has a torrent tracked from now on, also after a restart.
-func (h *Host) Register(hash [20]byte, name string) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	name = strings.ToValidUTF8(name, "")
-	if len(name) > maxName {
-		name = strings.ToValidUTF8(name[:maxName], "")
-	}
-	if old, ok := h.names[hash]; ok && old == name {
-		return nil
-	} else if !ok && len(h.names) >= maxRegistered {
-		return ErrTooMany
-	}
-	if err := h.keep(keyRegistered+hex.EncodeToString(hash[:]), append([]byte{registeredForm}, name...)); err != nil {
-		return err
-	}
-	h.names[hash] = name
-	if h.run != nil {
-		h.run.server.Register(hash)
-	}
-	return nil
-}
-
-// Unregister forgets a torrent and its peers. It tells whether it was
-// registered.
-func (h *Host) Unregister(hash [20]byte) (found bool, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if _, ok := h.names[hash]; !ok {
-		return false, nil
-	}
-	if err := h.keep(keyRegistered+hex.EncodeToString(hash[:]), nil); err != nil {
-		return true, err
-	}
-	delete(h.names, hash)
-	if h.run != nil {
-		h.run.server.Unregister(hash)
-	}
-	return true, nil
-}
-
-// Registration is a torrent that is registered with the tracker.
-type Registration struct {
-	Hash                       [20]byte // as announced: of a torrent with a secret, its mask
-	Name                       string
-	Seeds, Leechers, Downloads int
-}
-
-// Registered is the registered torrents, by name.
-func (h *Host) Registered() []Registration {
-	h.mu.Lock()
-	all := make([]Registration, 0, len(h.names))
-	for hash, name := range h.names {
-		all = append(all, Registration{Hash: hash, Name: name})
-	}
-	r := h.live()
-	h.mu.Unlock()
-	slices.SortFunc(all, func(a, b Registration) int {
-		if c := strings.Compare(a.Name, b.Name); c != 0 {
-			return c
-		}
-		return slices.Compare(a.Hash[:], b.Hash[:])
-	})
-	for i := range all {
-		if r != nil {
-			all[i].Seeds, all[i].Leechers, all[i].Downloads = r.server.Counts(all[i].Hash)
-		}
-	}
-	return all
 }
 
 // URLs are the announce URLs of the tracker, at most maxURLs: one for each

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -101,6 +102,96 @@ func TestHostRemembers(t *testing.T) {
 	h = newHost(t, keep, func(c *server.HostConfig) { c.Enabled = true })
 	if err := h.Begin(); err != nil || !h.Stats().On || len(h.Registered()) != 0 {
 		t.Errorf("enabled by the configuration: %v, %+v", err, h.Stats())
+	}
+}
+
+// What is shared goes with its torrent, what was registered by hand stays;
+// both over a restart.
+func TestHostForgetsWhatWasShared(t *testing.T) {
+	keep := &memory{m: map[string][]byte{}}
+	h := newHost(t, keep, nil)
+	plain, masked, hidden, both, pinned := [20]byte{1}, [20]byte{2}, [20]byte{3}, [20]byte{4}, [20]byte{5}
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(h.Share(plain, plain, "plain"))
+	check(h.Share(masked, hidden, "masked"))
+	check(h.Share(masked, hidden, "renamed")) // again
+	check(h.Register(both, "both"))
+	check(h.Share(both, both, "shared too"))
+	check(h.Share(pinned, pinned, "pinned"))
+	check(h.Register(pinned, "pinned"))
+	check(h.Start())
+	for _, restarted := range []bool{false, true} {
+		if restarted {
+			h.Close()
+			h = newHost(t, keep, nil)
+			check(h.Begin())
+		}
+		got := map[[20]byte]string{}
+		for _, r := range h.Registered() {
+			got[r.Hash] = r.Name
+			if r.Shared {
+				got[r.Hash] += " (shared)"
+			}
+		}
+		want := map[[20]byte]string{plain: "plain (shared)", hidden: "renamed (shared)", both: "both", pinned: "pinned"}
+		if !maps.Equal(got, want) {
+			t.Fatalf("restarted: %v: registered %v, want %v", restarted, got, want)
+		}
+		if got := h.Shared(); len(got) != 2 || !slices.Contains(got, plain) || !slices.Contains(got, masked) {
+			t.Errorf("restarted: %v: shared %x", restarted, got)
+		}
+	}
+	c := tracker.NewClient(tracker.Config{Timeout: 20 * time.Second})
+	defer c.Close()
+	tracked := func(hash [20]byte) bool {
+		t.Helper()
+		_, err := c.Announce(t.Context(), tracker.Request{URL: h.URLs()[0], InfoHash: hash, PeerID: peerID(1), Port: 1, Left: 1, Family: tracker.IPv4})
+		var refused *tracker.FailureError
+		if err != nil && !errors.As(err, &refused) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	for _, torrent := range [][20]byte{plain, masked, both, pinned, {9}} {
+		found, err := h.Unshare(torrent)
+		if want := torrent == plain || torrent == masked; err != nil || found != want {
+			t.Errorf("unsharing %x: %v, %v", torrent[:1], found, err)
+		}
+	}
+	for hash, want := range map[[20]byte]bool{plain: false, hidden: false, both: true, pinned: true} {
+		if got := tracked(hash); got != want {
+			t.Errorf("after the torrents are gone %x is tracked: %v, want %v", hash[:1], got, want)
+		}
+	}
+	h = newHost(t, keep, nil)
+	if got := h.Registered(); len(got) != 2 || len(h.Shared()) != 0 {
+		t.Errorf("after another restart: %+v", got)
+	}
+}
+
+// A torrent that comes back with another secret leaves nothing of the first,
+// and one that is unregistered by hand is not shared any more.
+func TestHostSharesATorrentOnce(t *testing.T) {
+	h := newHost(t, &memory{m: map[string][]byte{}}, nil)
+	torrent, first, second := [20]byte{1}, [20]byte{2}, [20]byte{3}
+	for _, announced := range [][20]byte{first, second} {
+		if err := h.Share(torrent, announced, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := h.Registered(); len(got) != 1 || got[0].Hash != second {
+		t.Errorf("registered: %+v", got)
+	}
+	if found, err := h.Unregister(second); !found || err != nil {
+		t.Errorf("unregister: %v, %v", found, err)
+	}
+	if found, err := h.Unshare(torrent); found || err != nil || len(h.Shared()) != 0 {
+		t.Errorf("unshare of what was unregistered: %v, %v", found, err)
 	}
 }
 
