@@ -64,19 +64,24 @@ func (s *Server) trackerStart(w http.ResponseWriter, r *http.Request) error {
 	return noContent(w)
 }
 
-// startTracker switches the tracker on. If it was off it knows no peers, so
-// our torrents that it may track are announced: else who asks it would not hear
-// of us before the next announce, half an hour later.
+// startTracker switches the tracker on.
 func (s *Server) startTracker(ctx context.Context, t Tracker) error {
 	on := len(t.URLs()) > 0
 	if err := t.Start(ctx); err != nil {
 		return fail(client.CodeConflict, "%v", err)
 	}
-	if on {
-		return nil
+	if !on {
+		s.AnnounceTracked(ctx)
 	}
+	return nil
+}
+
+// AnnounceTracked has our torrents that the daemon's tracker may track
+// announced. After it was switched on it knows no peers: who asks it would not
+// hear of us before the next announce, half an hour later.
+func (s *Server) AnnounceTracked(ctx context.Context) {
 	tracked := map[string]bool{}
-	for _, r := range t.Registered() {
+	for _, r := range s.cfg.Tracker.Registered() {
 		tracked[r.ID] = true
 	}
 	for _, our := range s.cfg.Engine.Torrents() {
@@ -88,7 +93,6 @@ func (s *Server) startTracker(ctx context.Context, t Tracker) error {
 			_ = s.cfg.Engine.Reannounce(ctx, our.Hash) // one that is stopped has nothing to say
 		}
 	}
-	return nil
 }
 
 func (s *Server) trackerStop(w http.ResponseWriter, r *http.Request) error {

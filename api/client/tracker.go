@@ -3,12 +3,14 @@ package client
 import (
 	"context"
 	"net/http"
+	"time"
 )
 
 // TrackerServer is a picture of the tracker that the daemon itself is.
 type TrackerServer struct {
 	On          bool               `json:"on"`
 	Problem     string             `json:"problem,omitempty"`    // why it is off though it should be on
+	Retry       time.Time          `json:"retry,omitzero"`       // when the daemon tries next to switch it on; absent if it does not
 	Open        bool               `json:"open"`                 // it tracks every torrent, not only those that are registered
 	Listen      string             `json:"listen"`               // host:port of HTTP and of UDP; "" while it is off
 	URLs        []string           `json:"urls"`                 // to announce to, the best first; none while it is off

@@ -95,6 +95,8 @@ func trackerServerText(s client.TrackerServer) string {
 	switch {
 	case s.On:
 		line("Tracker", "on, for %s", what)
+	case s.Problem != "" && !s.Retry.IsZero():
+		line("Tracker", "off: %s; tried again at %s", s.Problem, timeText(s.Retry))
 	case s.Problem != "":
 		line("Tracker", "off: %s", s.Problem)
 	default:

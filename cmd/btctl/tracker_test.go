@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"btd/api/client"
 )
@@ -55,5 +56,10 @@ func TestTrackerCommands(t *testing.T) {
 	d.answers["GET /v1/tracker"] = client.TrackerServer{Problem: "broken", Registered: 2}
 	if r := d.run("tracker", "stats"); r.out != "Tracker      off: broken\nRegistered   2 torrents\n" {
 		t.Errorf("stats while it is off: %v", r)
+	}
+	at := time.Date(2025, 1, 2, 3, 4, 5, 0, time.Local)
+	d.answers["GET /v1/tracker"] = client.TrackerServer{Problem: "the port is taken", Retry: at}
+	if r := d.run("tracker", "stats"); !strings.HasPrefix(r.out, "Tracker      off: the port is taken; tried again at 2025-01-02 03:04:05\n") {
+		t.Errorf("stats while it waits for its port: %v", r)
 	}
 }

@@ -58,8 +58,8 @@ func run(ctx context.Context, s *settings, files []string) error {
 	if err := srv.Listen(); err != nil {
 		return errors.Join(err, ses.Close())
 	}
-	if err := track.Begin(); err != nil {
-		log.Error("there is no tracker", "err", err)
+	if err := track.Begin(func() { srv.AnnounceTracked(context.WithoutCancel(ctx)) }); err != nil {
+		log.Error("the tracker is off, and is tried again until it can listen", "listen", s.TrackerListen, "err", err)
 	}
 	log.Info("ready", "version", version, "listen", ses.Addr().String(), "api", s.APISocket, "dir", s.Dir)
 	addFiles(ctx, ses, files, log)

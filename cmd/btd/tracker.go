@@ -89,7 +89,7 @@ func (t apiTracker) Registered() []client.Registration {
 func (t apiTracker) Stats() client.TrackerServer {
 	s := t.Host.Stats()
 	out := client.TrackerServer{
-		On: s.On, Problem: s.Problem, Open: s.Open, URLs: t.URLs(), Token: s.Token, Registered: s.Registered,
+		On: s.On, Problem: s.Problem, Retry: s.Retry, Open: s.Open, URLs: t.URLs(), Token: s.Token, Registered: s.Registered,
 		Torrents: s.Torrents, Peers: s.Peers, Seeds: s.Seeds,
 		Announces: s.Announces, PerSecond: s.PerSecond, Scrapes: s.Scrapes, Refused: s.Refused,
 		Connections: s.Connections, Memory: s.Memory,

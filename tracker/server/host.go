@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Keeper remembers values over restarts of the program.
@@ -27,6 +28,8 @@ type HostConfig struct {
 	Open    bool   // track every torrent, not only those that are registered
 	Keeper  Keeper
 	Log     *slog.Logger // nil discards
+
+	listen func(at string) (net.Listener, net.PacketConn, error) // nil means listenBoth; tests have another
 }
 
 // Host is the tracker of a daemon: it can be switched on and off, and it
@@ -41,6 +44,7 @@ type Host struct {
 	shared  map[[20]byte][20]byte // by the torrent of the daemon's that it is for, what of that is announced here
 	run     *run                  // nil while the tracker is off
 	problem string
+	retry   retry
 }
 
 // run is one time between on and off.
@@ -67,6 +71,9 @@ func NewHost(cfg HostConfig) (*Host, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.listen == nil {
+		cfg.listen = listenBoth
+	}
 	h := &Host{cfg: cfg, log: cfg.Log, names: map[[20]byte]string{}, shared: map[[20]byte][20]byte{}}
 	if err := h.recall(); err != nil {
 		return nil, err
@@ -92,8 +99,9 @@ func newToken() string {
 }
 
 // Begin serves if the configuration or the last run wants it. It is called
-// once, when the program starts.
-func (h *Host) Begin() error {
+// once, when the program starts. Where that fails it is tried again until it
+// works, or the tracker is stopped: then late, which may be nil, is called.
+func (h *Host) Begin(late func()) error {
 	v, err := h.cfg.Keeper.Get(keyOn)
 	if err != nil {
 		h.log.Warn("whether the tracker was on cannot be read", "err", err)
@@ -103,7 +111,10 @@ func (h *Host) Begin() error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.start()
+	if err = h.start(); err != nil {
+		h.startLater(late)
+	}
+	return err
 }
 
 // Start switches the tracker on, now and at the next start of the program.
@@ -122,6 +133,7 @@ func (h *Host) Stop() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.stop()
+	h.retry.end()
 	h.problem = "" // it is off because somebody wants that
 	return h.keep(keyOn, nil)
 }
@@ -129,8 +141,10 @@ func (h *Host) Stop() error {
 // Close ends what is served. What is remembered stays.
 func (h *Host) Close() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.retry.end()
 	h.stop()
+	h.mu.Unlock()
+	h.retry.running.Wait()
 }
 
 func (h *Host) keep(key string, val []byte) error {
@@ -145,7 +159,7 @@ func (h *Host) start() error {
 		return nil
 	}
 	h.stop() // what is left of one that broke
-	ln, conn, err := listenBoth(h.cfg.Listen)
+	ln, conn, err := h.cfg.listen(h.cfg.Listen)
 	if err != nil {
 		h.problem = err.Error()
 		return fmt.Errorf("starting the tracker: %w", err)
@@ -159,6 +173,7 @@ func (h *Host) start() error {
 		r.server.Register(hash)
 	}
 	h.run, h.problem = r, ""
+	h.retry.end()
 	serve := func(transport string, fn func() error) {
 		r.served.Go(func() {
 			if err := fn(); err != nil {
@@ -241,7 +256,8 @@ func (h *Host) URLs() []string {
 // HostStats is a picture of a Host.
 type HostStats struct {
 	On         bool
-	Problem    string // why it is off though it should be on
+	Problem    string    // why it is off though it should be on
+	Retry      time.Time // when it is tried again after a problem; zero if it is not
 	Open       bool
 	Listen     netip.AddrPort // invalid while it is off
 	Token      string         // who has it in the path of the announce URL may have any torrent tracked
@@ -253,7 +269,7 @@ type HostStats struct {
 func (h *Host) Stats() HostStats {
 	h.mu.Lock()
 	r := h.live()
-	s := HostStats{On: r != nil, Problem: h.problem, Open: h.cfg.Open, Token: h.token, Registered: len(h.names)}
+	s := HostStats{On: r != nil, Problem: h.problem, Retry: h.retry.at, Open: h.cfg.Open, Token: h.token, Registered: len(h.names)}
 	if h.run != nil && r == nil {
 		s.Problem = *h.run.broken.Load()
 	}

@@ -72,7 +72,7 @@ func newHost(t *testing.T, keep *memory, edit func(*server.HostConfig)) *server.
 func TestHostRemembers(t *testing.T) {
 	keep := &memory{m: map[string][]byte{"torrent/zz": {1}, "torrent/" + strings.Repeat("0a", 20): {9, 'x'}}}
 	h := newHost(t, keep, nil)
-	if err := h.Begin(); err != nil || h.Stats().On || len(h.URLs()) != 0 || len(h.Registered()) != 0 {
+	if err := h.Begin(nil); err != nil || h.Stats().On || len(h.URLs()) != 0 || len(h.Registered()) != 0 {
 		t.Fatalf("a tracker that nobody asked for: %v, %+v", err, h.Stats())
 	}
 	if err := h.Register(hash, "a name"); err != nil {
@@ -84,7 +84,7 @@ func TestHostRemembers(t *testing.T) {
 	token := h.Stats().Token
 	h.Close()
 	h = newHost(t, keep, nil)
-	if err := h.Begin(); err != nil || !h.Stats().On || h.Stats().Token != token || len(token) < 20 {
+	if err := h.Begin(nil); err != nil || !h.Stats().On || h.Stats().Token != token || len(token) < 20 {
 		t.Errorf("after a restart: %v, %+v", err, h.Stats())
 	}
 	if got := h.Registered(); len(got) != 1 || got[0].Hash != hash || got[0].Name != "a name" {
@@ -100,7 +100,7 @@ func TestHostRemembers(t *testing.T) {
 		t.Error("unregistered twice")
 	}
 	h = newHost(t, keep, func(c *server.HostConfig) { c.Enabled = true })
-	if err := h.Begin(); err != nil || !h.Stats().On || len(h.Registered()) != 0 {
+	if err := h.Begin(nil); err != nil || !h.Stats().On || len(h.Registered()) != 0 {
 		t.Errorf("enabled by the configuration: %v, %+v", err, h.Stats())
 	}
 }
@@ -129,7 +129,7 @@ func TestHostForgetsWhatWasShared(t *testing.T) {
 		if restarted {
 			h.Close()
 			h = newHost(t, keep, nil)
-			check(h.Begin())
+			check(h.Begin(nil))
 		}
 		got := map[[20]byte]string{}
 		for _, r := range h.Registered() {
@@ -298,7 +298,7 @@ func TestHostOnAPortThatIsTaken(t *testing.T) {
 	defer conn.Close()
 	for _, at := range []net.Addr{ln.Addr(), conn.LocalAddr()} {
 		h := newHost(t, &memory{m: map[string][]byte{}}, func(c *server.HostConfig) { c.Listen, c.Enabled = at.String(), true })
-		if err := h.Begin(); err == nil || h.Stats().On || h.Stats().Problem == "" {
+		if err := h.Begin(nil); err == nil || h.Stats().On || h.Stats().Problem == "" {
 			t.Errorf("%s %s is taken: %v, %+v", at.Network(), at, err, h.Stats())
 		}
 		if err := h.Stop(); err != nil || h.Stats().Problem != "" {
