@@ -183,7 +183,11 @@ func (t *torrent) idle() bool {
 	if t.disk.clean && !t.clock.met && t.book.Len() == 0 {
 		wait = idleSoon
 	}
-	return !t.clock.idleAt.IsZero() && t.now.Sub(t.clock.idleAt) >= wait
+	if t.clock.idleAt.IsZero() || t.now.Sub(t.clock.idleAt) < wait {
+		return false
+	}
+	t.watchIdle() // somebody may have come since the last tick
+	return !t.clock.idleAt.IsZero()
 }
 
 // state is the torrent's state as users know it.
