@@ -23,15 +23,16 @@ func TestTwoNodesFindEachOthersPeers(t *testing.T) {
 		if r.Err != nil || r.Stored != 1 || r.Peers != 0 {
 			t.Fatalf("announce: %+v", r)
 		}
-		var got []netip.AddrPort
-		r = w.search(at(0), Search{Kind: GetPeers, Target: hash, Peers: func(p []netip.AddrPort) { got = append(got, p...) }})
-		// The other one stores nothing of its own, and it has asked only us.
-		if r.Err != nil || len(got) != 0 {
-			t.Errorf("lookup: %+v, peers %v", r, got)
-		}
-		r = w.search(at(1), Search{Kind: GetPeers, Target: hash, Peers: func(p []netip.AddrPort) { got = append(got, p...) }})
-		if want := netip.AddrPortFrom(at(1).Addr(), 5000); r.Err != nil || !slices.Equal(got, []netip.AddrPort{want}) {
-			t.Errorf("lookup: %+v, peers %v, want %v", r, got, want)
+		want := netip.AddrPortFrom(at(1).Addr(), 5000)
+		for _, asks := range []int{0, 1} { // the one that keeps it, and whose it is
+			var got []netip.AddrPort
+			r = w.search(at(asks), Search{Kind: GetPeers, Target: hash, Scrape: true, Peers: func(p []netip.AddrPort) { got = append(got, p...) }})
+			if r.Err != nil || !slices.Equal(got, []netip.AddrPort{want}) || r.Peers != 1 {
+				t.Errorf("node %d found %v, want %v: %+v", asks, got, want, r)
+			}
+			if r.Filters != 1 || r.Leechers < 0.9 || r.Leechers > 1.1 || r.Seeds != 0 {
+				t.Errorf("node %d counts %.2f seeds and %.2f others by %d filters", asks, r.Seeds, r.Leechers, r.Filters)
+			}
 		}
 	}
 }

@@ -2,6 +2,8 @@ package dht
 
 import (
 	"crypto/ed25519"
+	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -31,5 +33,41 @@ func TestTwoNodesExchangeItems(t *testing.T) {
 		if r := w.search(addrOf(at), Search{Kind: Get, Target: i.Target(), Salt: []byte("other")}); r.Item != nil {
 			t.Errorf("node %d, with another salt: %+v", at, r)
 		}
+	}
+}
+
+// A search begins with the peers that this node keeps for others: it need not
+// reach anybody for that, and hears of each once.
+func TestSearchBeginsAtHome(t *testing.T) {
+	t.Parallel()
+	w := newNetwork(t)
+	n := w.add(addrOf(0), Config{Version: "BD01"}) // all alone
+	hash := hashOf(3)
+	var all, leechers []netip.AddrPort
+	for i := range 700 { // more than are kept
+		peer := netip.AddrPortFrom(addrOf(i+1).Addr(), 7000)
+		if seed := i%2 == 0; n.peers.Announce(hash, peer, seed, w.now) && !seed {
+			leechers = append(leechers, peer)
+		}
+		all = append(all, peer)
+	}
+	for _, noSeed := range []bool{false, true} {
+		var got []netip.AddrPort
+		r := w.search(addrOf(0), Search{Kind: GetPeers, Target: hash, NoSeed: noSeed, Scrape: true, Peers: func(p []netip.AddrPort) { got = append(got, p...) }})
+		known, few := all, 200
+		if noSeed {
+			known, few = leechers, 50
+		}
+		if len(got) < few || len(got) > 500 || r.Peers != len(got) || r.Filters != 1 || r.Err != ErrNoNodes {
+			t.Errorf("without seeds %v: told of %d: %+v", noSeed, len(got), r)
+		}
+		for i, p := range got {
+			if !slices.Contains(known, p) || slices.Contains(got[:i], p) {
+				t.Errorf("without seeds %v: told of %v", noSeed, p)
+			}
+		}
+	}
+	if r := w.search(addrOf(0), Search{Kind: GetPeers, Target: hashOf(4)}); r.Peers != 0 {
+		t.Errorf("another torrent has %d peers", r.Peers)
 	}
 }

@@ -111,6 +111,7 @@ type search struct {
 	blind   bool                            // it began when the table was empty
 	parked  bool                            // nobody answered: it waits for a first node
 	inner   bool                            // asked for by the table
+	scraped bool                            // of what this node keeps
 	byAddr  map[netip.AddrPort]*transaction // the latest to each address
 	seen    map[netip.AddrPort]struct{}     // peers told of
 	holders map[netip.AddrPort]int64        // sequence numbers of items, for cas
