@@ -217,13 +217,9 @@ func TestEventsEndWithTheServer(t *testing.T) {
 	r := p.stream(t, "", "")
 	<-f.subbed
 	r.next() // retry
-	began := time.Now()
-	p.stop()
+	p.stop() // a stream that waits for the grace to run out is cut, and has no end
 	if m := r.next(); m != nil {
 		t.Errorf("got %v, want the end", m)
-	}
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("the end took %v", took)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -375,7 +375,7 @@ func serve(t testing.TB, f *fake, change func(*Config)) *place {
 	t.Helper()
 	dir := t.TempDir()
 	cfg := Config{
-		Engine: f, Tracker: f.tracker(), Version: "1.2.3", Heartbeat: time.Hour,
+		Engine: f, Tracker: f.tracker(), Version: "1.2.3", Heartbeat: time.Hour, Grace: time.Minute,
 		Socket: filepath.Join(dir, "s"), TCP: "127.0.0.1:0", TokenFile: filepath.Join(dir, "token"),
 	}
 	if change != nil {

@@ -26,6 +26,7 @@ type Config struct {
 
 	Heartbeat time.Duration // between signs of life on an event stream; 0 means 15 s
 	Grace     time.Duration // for requests in flight at the end; 0 means 3 s
+	heed      time.Duration // for those of them that are then cancelled; 0 means Grace
 	Streams   int           // event streams at a time; 0 means 128
 }
 
@@ -38,6 +39,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Grace <= 0 {
 		c.Grace = 3 * time.Second
+	}
+	if c.heed <= 0 {
+		c.heed = c.Grace
 	}
 	if c.Streams <= 0 {
 		c.Streams = 128
@@ -205,7 +209,7 @@ func (s *Server) wait() {
 	}()
 	select {
 	case <-done:
-	case <-time.After(s.cfg.Grace):
+	case <-time.After(s.cfg.heed):
 		s.cfg.Log.Warn("api requests are still running")
 	}
 }
