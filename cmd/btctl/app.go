@@ -22,9 +22,10 @@ type app struct {
 	out, err              io.Writer
 	getenv                func(string) string
 	inTTY, outTTY, errTTY bool
-	size                  func() (width, height int) // of the terminal; 0 is unknown
-	patience              int                        // attempts to find a daemon again that has gone away
-	lonely                time.Duration              // how long a join waits for its first peer; 0 means 30 s
+	size                  func() (width, height int)              // of the terminal; 0 is unknown
+	patience              int                                     // attempts to find a daemon again that has gone away
+	lonely                time.Duration                           // how long a join waits for its first peer; 0 means 30 s
+	after                 func(time.Duration, func()) *time.Timer // nil means time.AfterFunc
 
 	api     string
 	token   string

@@ -179,16 +179,22 @@ type world struct {
 	ctx      context.Context
 	patience int
 	lonely   time.Duration
+	after    func(time.Duration, func()) *time.Timer
+	words    *lockedBuffer // what the run has said until now; nil where nobody looks
 }
 
 func (w world) run(args ...string) result {
-	var out, errs lockedBuffer
+	var out lockedBuffer
+	errs := w.words
+	if errs == nil {
+		errs = &lockedBuffer{}
+	}
 	a := &app{
-		in: strings.NewReader(w.stdin), out: &out, err: &errs,
+		in: strings.NewReader(w.stdin), out: &out, err: errs,
 		getenv: func(k string) string { return w.env[k] },
 		inTTY:  w.tty, outTTY: w.tty, errTTY: w.tty,
 		size:     func() (int, int) { return 80, 24 },
-		patience: w.patience, lonely: w.lonely,
+		patience: w.patience, lonely: w.lonely, after: w.after,
 	}
 	ctx := w.ctx
 	if ctx == nil {

@@ -131,7 +131,11 @@ func (a *app) waitJoined(ctx context.Context, c *client.Client, id string) error
 	if limit == 0 {
 		limit = lonelyAfter
 	}
-	late := time.AfterFunc(limit, func() {
+	after := a.after
+	if after == nil {
+		after = time.AfterFunc
+	}
+	late := after(limit, func() {
 		if !met.Load() {
 			giveUp(errLonely)
 		}

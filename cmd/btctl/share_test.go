@@ -145,10 +145,11 @@ func TestFreshFilesAreHashedAgain(t *testing.T) {
 		"grown":   func() error { return os.WriteFile("x/b", []byte("x/b and more"), 0o644) },
 		"gone":    func() error { return os.Remove("x/b") },
 	} {
+		began := time.Now()
 		if err := change(); err != nil {
 			t.Fatal(err)
 		}
-		if f := fingerprint(m, ".", time.Now()); f != "" {
+		if f := fingerprint(m, ".", began); f != "" {
 			t.Errorf("%s: fingerprint %s", name, f)
 		}
 		if err := os.WriteFile("x/b", []byte("x/b"), 0o644); err != nil {
@@ -381,16 +382,33 @@ func TestJoinAlone(t *testing.T) {
 			}
 		})
 	}
-	// One that has met a peer waits on, until it is told not to.
+}
+
+// TestJoinWaitsOn: whoever has met a peer is not alone, however long the rest
+// takes.
+func TestJoinWaitsOn(t *testing.T) {
 	d := alone(t)
-	d.stream = []client.Event{progress(1, 0, client.StateDownloading)} // with 12 peers
+	var words lockedBuffer
+	late := make(chan func(), 1)
+	done := make(chan struct{})
 	go func() {
-		time.Sleep(300 * time.Millisecond)
-		d.then <- progress(2, 1, client.StateSeeding)
+		defer close(done)
+		d.then <- progress(1, 0, client.StateDownloading) // with 12 peers
+		d.then <- progress(2, 0.5, client.StateDownloading)
+		for end := time.Now().Add(time.Minute); !strings.Contains(words.String(), " 50.0%") && time.Now().Before(end); {
+			time.Sleep(5 * time.Millisecond) // until the one before was looked at
+		}
+		(<-late)()
+		d.then <- progress(3, 1, client.StateSeeding)
 	}()
-	if r := (world{env: map[string]string{"BTD_API": "unix://" + d.socket}, lonely: 200 * time.Millisecond}).run("join", lanLink, "--wait"); r.code != 0 {
-		t.Errorf("with a peer: %v", r)
+	w := world{env: map[string]string{"BTD_API": "unix://" + d.socket}, words: &words, after: func(_ time.Duration, f func()) *time.Timer {
+		late <- f
+		return time.AfterFunc(time.Hour, func() {})
+	}}
+	if r := w.run("join", lanLink, "--wait"); r.code != 0 {
+		t.Fatalf("with a peer: %v", r)
 	}
+	<-done
 }
 
 // alone is a daemon that knows no peer of what it joins.

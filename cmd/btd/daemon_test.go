@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,17 +24,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// patience is how long a test waits for what must come, on a busy machine.
+const patience = time.Minute
+
 // daemon is a btd process of a test.
 type daemon struct {
 	cmd    *exec.Cmd
 	stderr bytes.Buffer
 	socket string
-	exited chan error
+	exited chan struct{} // closed when it has ended
+	end    error         // how; after exited
 }
 
 func start(t *testing.T, state string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{socket: filepath.Join(state, "s"), exited: make(chan error, 1)}
+	d := &daemon{socket: filepath.Join(state, "s"), exited: make(chan struct{})}
 	d.cmd = exec.Command(os.Args[0], append([]string{
 		"--state", state, "--dir", t.TempDir(), "--listen", "127.0.0.1:0", "--api-socket", d.socket, "--dht-bootstrap=",
 	}, args...)...)
@@ -42,8 +47,14 @@ func start(t *testing.T, state string, args ...string) *daemon {
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { d.exited <- d.cmd.Wait() }()
-	t.Cleanup(func() { d.cmd.Process.Kill() })
+	go func() {
+		defer close(d.exited)
+		d.end = d.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		d.cmd.Process.Kill()
+		<-d.exited // it writes no more into what is removed next
+	})
 	return d
 }
 
@@ -54,35 +65,42 @@ func (d *daemon) ready(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		if _, err = c.Version(t.Context()); err == nil {
 			return
 		}
 		select {
-		case end := <-d.exited:
-			t.Fatalf("btd ended: %v\n%s", end, d.stderr.String())
+		case <-d.exited:
+			t.Fatalf("btd ended: %v\n%s", d.end, d.stderr.String())
 		default:
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("no API: %v\n%s", err, d.stderr.String())
+			t.Fatalf("no API: %v\n%s", err, d.said())
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
+// said is what the daemon wrote to stderr, which ends with this.
+func (d *daemon) said() string {
+	d.cmd.Process.Kill()
+	<-d.exited
+	return d.stderr.String()
+}
+
 // wait is the exit status of the daemon.
-func (d *daemon) wait(t *testing.T, limit time.Duration) int {
+func (d *daemon) wait(t *testing.T) int {
 	t.Helper()
 	select {
-	case err := <-d.exited:
+	case <-d.exited:
 		var e *exec.ExitError
-		if errors.As(err, &e) {
+		if errors.As(d.end, &e) {
 			return e.ExitCode()
 		}
 		return 0
-	case <-time.After(limit):
-		t.Fatalf("btd still runs after %s\n%s", limit, d.stderr.String())
+	case <-time.After(patience):
+		t.Fatalf("btd still runs after %s\n%s", patience, d.said())
 		return -1
 	}
 }
@@ -105,7 +123,7 @@ func TestStopOnSignal(t *testing.T) {
 		if err := d.cmd.Process.Signal(sig); err != nil {
 			t.Fatal(err)
 		}
-		if code := d.wait(t, 10*time.Second); code != 0 {
+		if code := d.wait(t); code != 0 {
 			t.Errorf("exit status %d after %v\n%s", code, sig, d.stderr.String())
 		}
 		if _, err := os.Stat(d.socket); !errors.Is(err, os.ErrNotExist) {
@@ -119,7 +137,7 @@ func TestOneDaemonPerState(t *testing.T) {
 	d := start(t, state)
 	d.ready(t)
 	second := start(t, state, "--api-socket", filepath.Join(state, "other"))
-	if code := second.wait(t, 10*time.Second); code != 1 {
+	if code := second.wait(t); code != 1 {
 		t.Errorf("exit status %d of the second daemon, want 1", code)
 	}
 	if !strings.Contains(second.stderr.String(), "another btd") {
@@ -130,7 +148,7 @@ func TestOneDaemonPerState(t *testing.T) {
 func TestExitStatusOfWrongUsage(t *testing.T) {
 	for _, args := range [][]string{{"--no-such-flag"}, {"--log-level", "loud"}, {"--ratio", "x"}} {
 		d := start(t, shortDir(t), args...)
-		if code := d.wait(t, 10*time.Second); code != 2 {
+		if code := d.wait(t); code != 2 {
 			t.Errorf("exit status %d of btd %v, want 2\n%s", code, args, d.stderr.String())
 		}
 	}
@@ -143,7 +161,7 @@ func TestUnreadableResumeDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := start(t, state)
-	if code := d.wait(t, 10*time.Second); code != 1 {
+	if code := d.wait(t); code != 1 {
 		t.Errorf("exit status %d, want 1", code)
 	}
 	if !strings.Contains(d.stderr.String(), path) {
@@ -160,8 +178,27 @@ func TestDemoWithSecret(t *testing.T) { runDemo(t, "--secret") }
 
 func TestDemoWithoutTracker(t *testing.T) { runDemo(t, "--trackerless") }
 
+// lockedBuffer is what the demo writes to, and the daemons' logs, each from its own
+// goroutine.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 func runDemo(t *testing.T, more ...string) {
-	var out bytes.Buffer
+	var out lockedBuffer
 	cmd := newCommand(func(string) (string, bool) { return "", false })
 	cmd.SetArgs(append([]string{"demo", "--size", "24MiB", "--seed-rate", "8MiB"}, more...))
 	cmd.SetOut(&out)

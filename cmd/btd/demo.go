@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"btd/api/client"
@@ -28,6 +29,10 @@ const (
 	demoDownloaders = 3
 	demoTimeout     = 3 * time.Minute
 	demoMinShare    = 0.20 // of a downloader's bytes must come from the other downloaders
+
+	// demoHold is the seed's upload rate until the downloaders have met, bytes
+	// per second: who comes first has nobody to trade with.
+	demoHold = 256 << 10
 )
 
 func newDemo() *cobra.Command {
@@ -111,6 +116,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 		}
 	}()
 	if err := d.startDaemons(ctx); err != nil {
+		return err
+	}
+	if err := d.together(ctx); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -219,7 +227,7 @@ func (d *demo) startDaemons(ctx context.Context) error {
 // share adds the content to the seed's daemon and has it tracked, or found in
 // the DHT.
 func (d *demo) share(ctx context.Context, s *demoDaemon) error {
-	req := client.AddRequest{Torrent: d.file, Limits: client.Limits{Up: d.seedRate}}
+	req := client.AddRequest{Torrent: d.file, Limits: client.Limits{Up: demoHold}}
 	if d.boot == nil {
 		req.Scope = client.ScopeLAN
 	}
@@ -250,6 +258,30 @@ func (d *demo) share(ctx context.Context, s *demoDaemon) error {
 	}
 	fmt.Fprintf(d.out, "seeding %s in %d pieces on %s, %s\n", humanize.IBytes(uint64(d.meta.Total)), d.meta.Pieces(), s.Addr(), where)
 	return nil
+}
+
+// together waits until each downloader is connected to another one, and then
+// lets the seed send as fast as it may.
+func (d *demo) together(ctx context.Context) error {
+	seed := d.all[0]
+	met := func(p session.Peer) bool { return p.ID != seed.PeerID() }
+	for _, s := range d.all[1:] {
+		for {
+			peers, err := s.Peers(d.meta.Hash)
+			if err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+			if slices.ContainsFunc(peers, met) {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%s has met no other downloader: %w", s.name, context.Cause(ctx))
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	return seed.api.Patch(ctx, d.meta.Hash.String(), client.TorrentPatch{Limits: &client.LimitsPatch{Up: &d.seedRate}})
 }
 
 // await waits until the demo's torrent reaches a state in one session.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"btd/api/client"
 	"btd/metainfo"
@@ -44,7 +43,7 @@ func TestTracker(t *testing.T) {
 		if err != nil || !s.On || s.Open != (run == 1) || s.Registered != 1 || len(s.URLs) != 1 {
 			t.Fatalf("run %d: %+v, %v", run, s, err)
 		}
-		c := tracker.NewClient(tracker.Config{Timeout: 10 * time.Second})
+		c := tracker.NewClient(tracker.Config{Timeout: patience})
 		defer c.Close()
 		for _, u := range []string{s.URLs[0], strings.Replace(s.URLs[0], "http://", "udp://", 1)} {
 			r := tracker.Request{URL: u, InfoHash: [20]byte([]byte(strings.Repeat("\x0b", 20))), PeerID: [20]byte{1}, Port: 7, Left: 1, Family: tracker.IPv4}
@@ -62,7 +61,7 @@ func TestTracker(t *testing.T) {
 		if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
 			t.Fatal(err)
 		}
-		if code := d.wait(t, 10*time.Second); code != 0 {
+		if code := d.wait(t); code != 0 {
 			t.Errorf("run %d: exit status %d\n%s", run, code, d.stderr.String())
 		}
 	}
