@@ -33,7 +33,9 @@ func (s *Session) peek(e *entry, f func(t *torrent)) bool {
 	return t != nil && (t.ready.Load() || t.awaits.Load()) && s.inLoop(t, f)
 }
 
-// inLoop runs f in t's loop and tells whether it did.
+// inLoop runs f in t's loop and tells whether it did. If not, a loop that is
+// very late may still run f some time after: what f writes to is then the
+// loop's, not the caller's.
 func (s *Session) inLoop(t *torrent, f func(t *torrent)) bool {
 	ctx, cancel := context.WithTimeout(s.ctx, askTimeout)
 	defer cancel()
@@ -90,8 +92,10 @@ func (s *Session) Peers(h metainfo.Hash) ([]Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []Peer{}
-	s.peek(e, func(t *torrent) { out = t.peerViews() })
+	var out []Peer
+	if !s.peek(e, func(t *torrent) { out = t.peerViews() }) {
+		return []Peer{}, nil
+	}
 	return out, nil
 }
 
@@ -102,15 +106,17 @@ func (s *Session) Pieces(h metainfo.Hash) (have *piece.Bitfield, availability []
 	if err != nil {
 		return nil, nil, err
 	}
+	var pieces *piece.Bitfield
+	var counts []uint16
 	ok := s.look(e, func(t *torrent) {
-		have = t.pick.Have().Clone()
-		availability = make([]uint16, t.geo.Pieces())
-		for i := range availability {
-			availability[i] = uint16(min(t.pick.Availability(piece.Index(i)), 1<<16-1))
+		pieces = t.pick.Have().Clone()
+		counts = make([]uint16, t.geo.Pieces())
+		for i := range counts {
+			counts[i] = uint16(min(t.pick.Availability(piece.Index(i)), 1<<16-1))
 		}
 	})
 	if ok {
-		return have, availability, nil
+		return pieces, counts, nil
 	}
 	_, have, err = s.atRest(e)
 	if errors.Is(err, errNoMetadata) {
@@ -156,8 +162,15 @@ func (s *Session) SetPriorities(ctx context.Context, h metainfo.Hash, want map[i
 	}
 	defer s.queue.touch(e)
 	var files *storage.Torrent
-	if !s.look(e, func(t *torrent) { files = t.disk.files }) {
+	t := e.running()
+	if t == nil || !t.ready.Load() {
 		return nil // the next loop begins with the new priorities
+	}
+	switch err := t.ask(ctx, func(t *torrent) { files = t.disk.files }); {
+	case errors.Is(err, errGone):
+		return nil // the same
+	case err != nil:
+		return fmt.Errorf("setting priorities: %w", err)
 	}
 	moved := files.SetSkip(skips(prio)) // files that became wanted get what is in the parts file
 	s.look(e, func(t *torrent) { t.arranged(prio, moved) })

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -190,13 +191,16 @@ func (f *follower) add(ctx context.Context, x *errand, rec *resume.Follow) error
 				link.Trackers = union(link.Trackers, tier, 64)
 			}
 		}
-		f.s.peek(old, func(t *torrent) {
+		var peers []netip.AddrPort
+		if f.s.peek(old, func(t *torrent) {
 			for _, p := range t.peers.all {
 				if !p.incoming && !closed(&r) {
-					o.Peers = append(o.Peers, p.addr)
+					peers = append(peers, p.addr)
 				}
 			}
-		})
+		}) {
+			o.Peers = append(o.Peers, peers...)
+		}
 	}
 	if _, _, err = f.s.AddMagnet(ctx, link.String(), o); err != nil {
 		return fmt.Errorf("adding version %d: %w", rec.Next.Seq, err)

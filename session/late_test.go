@@ -1,0 +1,39 @@
+package session
+
+import (
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestLateLoop has readers give up on a loop that answers a second later: what
+// it then writes is not what they have returned. Who changes something waits.
+func TestLateLoop(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"a": 100000, "b": 100000})
+	s := open(t, nil)
+	add(t, s, c, AddOptions{})
+	await(t, s, c, "the start", func(v Torrent) bool { return v.State == StateDownloading })
+	s.byWire(c.meta.Hash.Wire()).running().tell(func(*torrent) { time.Sleep(askTimeout + time.Second) })
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if p, err := s.Peers(c.meta.Hash); err != nil || p == nil || len(p) != 0 {
+			t.Errorf("peers %v, %v", p, err)
+		}
+	})
+	wg.Go(func() {
+		if have, _, err := s.Pieces(c.meta.Hash); err != nil || have.Len() != c.meta.Pieces() || have.Count() != 0 {
+			t.Errorf("pieces %v, %v", have, err)
+		}
+	})
+	wg.Go(func() {
+		if err := s.SetPriorities(t.Context(), c.meta.Hash, map[int]Priority{1: Skip}); err != nil {
+			t.Error(err)
+		}
+	})
+	wg.Wait()
+	if f, err := s.Files(c.meta.Hash); err != nil || f[1].Priority != Skip {
+		t.Errorf("files %+v, %v", f, err)
+	}
+	await(t, s, c, "one file to be skipped", func(v Torrent) bool { return v.Wanted == 100000 })
+}
