@@ -4,11 +4,16 @@ import "time"
 
 const (
 	// linger is how long a piece waits at most for others to be hashed with.
-	linger = 25 * time.Millisecond
+	linger = 100 * time.Millisecond
 
 	// worthwhile is how many pieces have to come in that time for the wait to
 	// pay.
-	worthwhile = 5
+	worthwhile = 8
+
+	// lull is how many times the usual gap passes without a piece before the
+	// wait ends, since no more seem to come; leastLull is the least of it.
+	lull      = 4
+	leastLull = 5 * time.Millisecond
 )
 
 // gather decides when pieces that are queued go to a worker: at once, or, while
@@ -17,15 +22,16 @@ const (
 type gather struct {
 	enough int           // pieces that need not wait
 	gap    time.Duration // between pieces that were queued, a moving average
+	first  time.Time     // when the one was queued that waits longest
 	last   time.Time     // when one was queued
 	due    bool          // what is queued may be taken
 	armed  bool          // the timer runs
 	timer  *time.Timer
-	ripe   func() // called when the wait is over
+	ripe   func() // called when the timer runs out
 }
 
 func (g *gather) init(lanes int, ripe func()) {
-	g.enough = max(lanes*3/4, min(lanes, 8))
+	g.enough = lanes
 	g.gap = 10 * linger
 	g.ripe = ripe
 }
@@ -37,14 +43,39 @@ func (g *gather) came(now time.Time, queued int, hurry bool) bool {
 		g.gap += (min(now.Sub(g.last), 10*linger) - g.gap) / 8
 		g.last = now
 	}
+	if queued == 1 {
+		g.first = now
+	}
 	g.due = g.due || hurry || queued >= g.enough || g.gap*worthwhile > linger
 	if !g.due && !g.armed {
-		g.armed = true
-		if g.timer == nil {
-			g.timer = time.AfterFunc(linger, g.ripe)
-		} else {
-			g.timer.Reset(linger)
-		}
+		g.arm(g.patience(now))
 	}
 	return g.due
+}
+
+// patience is how long what is queued waits yet; no more if it is not above 0.
+func (g *gather) patience(now time.Time) time.Duration {
+	quiet := max(lull*g.gap, leastLull)
+	return min(linger-now.Sub(g.first), quiet-now.Sub(g.last))
+}
+
+func (g *gather) arm(d time.Duration) {
+	g.armed = true
+	if g.timer == nil {
+		g.timer = time.AfterFunc(d, g.ripe)
+	} else {
+		g.timer.Reset(d)
+	}
+}
+
+// rang notes that the timer ran out while pieces are queued. It tells whether
+// they are due; if not, it rings again.
+func (g *gather) rang(now time.Time) bool {
+	g.armed = false
+	if d := g.patience(now); !g.due && d > 0 {
+		g.arm(d)
+		return false
+	}
+	g.due = true
+	return true
 }

@@ -27,9 +27,9 @@ func TestGather(t *testing.T) {
 	if n := feed(100, linger); n != 0 {
 		t.Errorf("%d of 100 pieces waited that came every %s", n, linger)
 	}
-	feed(50, linger/20)
-	if n := feed(120, linger/20); n != 110 {
-		t.Errorf("%d of 120 pieces waited that came every %s, want all but every 12th", n, linger/20)
+	feed(48, linger/20)
+	if n := feed(160, linger/20); n != 150 {
+		t.Errorf("%d of 160 pieces waited that came every %s, want all but every 16th", n, linger/20)
 	}
 	if !g.came(now.Add(linger/20), 1, true) {
 		t.Error("a piece in a hurry waits")
@@ -46,6 +46,33 @@ func TestGather(t *testing.T) {
 	feed(100, linger)
 	if n := feed(20, linger); n != 0 {
 		t.Errorf("%d pieces wait though few come", n)
+	}
+
+	// The wait goes on while pieces come, but not for ever.
+	feed(64, linger/20)
+	begin := now
+	for now.Sub(begin) < linger {
+		if g.due = false; g.came(now, 1+int(now.Sub(begin)/(linger/20))%15, false) {
+			t.Fatalf("a piece is due %s after the first", now.Sub(begin))
+		}
+		g.first = begin
+		if now = now.Add(linger / 20); now.Sub(begin) < linger && g.rang(now) {
+			t.Fatalf("the wait ended after %s though pieces come every %s", now.Sub(begin), linger/20)
+		}
+	}
+	if !g.rang(now) {
+		t.Errorf("a piece waits for more than %s", linger)
+	}
+	// It ends when no more come.
+	g.due = false
+	if g.came(now, 1, false) {
+		t.Error("a piece does not wait for the others that come")
+	}
+	if now = now.Add((lull - 1) * linger / 20); g.rang(now) {
+		t.Errorf("the wait ended with a lull of %s", (lull-1)*linger/20)
+	}
+	if now = now.Add(2 * linger / 20); !g.rang(now) {
+		t.Errorf("the wait goes on in a lull of %s", (lull+1)*linger/20)
 	}
 
 	var alone gather

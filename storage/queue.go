@@ -87,13 +87,13 @@ func (q *queue) init(runBytes, capacity, workers int, start func()) {
 	q.parked.next, q.parked.prev = &q.parked, &q.parked
 }
 
-// ripe ends the wait for more pieces.
+// ripe ends the wait for more pieces, unless they still come.
 func (q *queue) ripe() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.gather.armed = false
-	if q.first != nil {
-		q.gather.due = true
+	if q.first == nil {
+		q.gather.armed = false
+	} else if q.gather.rang(time.Now()) {
 		q.wake()
 	}
 }
