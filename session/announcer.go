@@ -71,7 +71,7 @@ func newAnnouncer(s *Session) *announcer {
 }
 
 // start begins announcing e; trackers are used unless the record has its own
-// list. It does nothing if e is announced already.
+// list. It does nothing if e is announced already, or was stopped meanwhile.
 func (a *announcer) start(e *entry, tiers [][]string) {
 	if a.knows(e) {
 		return
@@ -82,7 +82,7 @@ func (a *announcer) start(e *entry, tiers [][]string) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.items[e] != nil || a.closed {
+	if a.items[e] != nil || a.closed || !e.serves() {
 		return
 	}
 	now := time.Now()
