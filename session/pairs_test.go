@@ -2,23 +2,22 @@ package session
 
 import (
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
-	"btd/metainfo"
+	"btd/peerwire"
 )
 
 // ends are the local and remote addresses of the connections of a torrent.
-func ends(t *testing.T, s *Session, h metainfo.Hash) (out [][2]string, dialling int) {
+func ends(t *testing.T, s *Session, c content) (out [][2]string, dialling int) {
 	t.Helper()
-	if !s.look(s.byWire(h.Wire()), func(t *torrent) {
+	within(t, s, c, func(t *torrent) {
 		dialling = t.peers.dialling
 		for _, p := range t.peers.all {
 			out = append(out, [2]string{p.wire.conn.LocalAddr().String(), p.wire.conn.RemoteAddr().String()})
 		}
-	}) {
-		t.Fatal("the torrent's loop does not answer")
-	}
+	})
 	return out, dialling
 }
 
@@ -35,25 +34,23 @@ func TestSimultaneousConnections(t *testing.T) {
 		for i := range two {
 			await(t, two[i], c, "the start", func(v Torrent) bool { return v.State == StateDownloading })
 		}
-		go func() {
-			if err := two[0].AddPeers(t.Context(), c.meta.Hash, addrs(two[1])); err != nil {
-				t.Error(err)
-			}
-		}()
-		if err := two[1].AddPeers(t.Context(), c.meta.Hash, addrs(two[0])); err != nil {
-			t.Fatal(err)
+		var told sync.WaitGroup
+		for i := range two {
+			told.Go(func() {
+				if err := two[i].AddPeers(t.Context(), c.meta.Hash, addrs(two[1-i])); err != nil {
+					t.Error(err)
+				}
+			})
 		}
-		deadline := time.Now().Add(15 * time.Second)
-		for {
-			a, aDials := ends(t, two[0], c.meta.Hash)
-			b, bDials := ends(t, two[1], c.meta.Hash)
-			if aDials+bDials == 0 && len(a) == 1 && len(b) == 1 && a[0] == [2]string{b[0][1], b[0][0]} {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("connections %v and %v", a, b)
-			}
-			time.Sleep(2 * time.Millisecond)
+		told.Wait()
+		var a, b [][2]string
+		if !patient(func() bool {
+			var aDials, bDials int
+			a, aDials = ends(t, two[0], c)
+			b, bDials = ends(t, two[1], c)
+			return aDials+bDials == 0 && len(a) == 1 && len(b) == 1 && a[0] == [2]string{b[0][1], b[0][0]}
+		}) {
+			t.Fatalf("connections %v and %v", a, b)
 		}
 		for _, s := range two {
 			if err := s.Close(); err != nil {
@@ -67,24 +64,19 @@ func TestSimultaneousConnections(t *testing.T) {
 func TestSeedsPart(t *testing.T) {
 	t.Parallel()
 	c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
-	a, b := seedOf(t, c, nil), seedOf(t, c, nil)
+	var log logged
+	a, b := seedOf(t, c, log.keep), seedOf(t, c, nil)
+	dialRaw(t, a, c, "stays", fastPeer).until(peerwire.HaveAll) // the loop goes on after the other seed
 	if err := a.AddPeers(t.Context(), c.meta.Hash, addrs(b)); err != nil {
 		t.Fatal(err)
 	}
-	joined := func(v Torrent) bool { return v.Peers == 1 }
-	alone := func(v Torrent) bool { return v.Peers == 0 }
-	await(t, a, c, "the connection", joined)
-	await(t, b, c, "the connection", joined)
-	await(t, a, c, "the end of it", alone)
-	await(t, b, c, "the end of it", alone)
+	log.await(t, "peer connected", b.Addr().String())
+	log.await(t, "peer gone", b.Addr().String())
+	await(t, b, c, "the end of it", func(v Torrent) bool { return v.Peers == 0 })
 	// The address is not dialled again.
 	var wait time.Duration
 	var ok bool
-	if !a.look(a.byWire(c.meta.Hash.Wire()), func(t *torrent) {
-		_, ok, wait = t.book.Next(t.now, netip.AddrPort{})
-	}) {
-		t.Fatal("the torrent's loop does not answer")
-	}
+	within(t, a, c, func(t *torrent) { _, ok, wait = t.book.Next(t.now, netip.AddrPort{}) })
 	if ok || wait < time.Minute {
 		t.Errorf("the other seed would be dialled again in %s (%t)", wait, ok)
 	}

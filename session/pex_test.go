@@ -43,10 +43,11 @@ func TestPeersAreHeardOf(t *testing.T) {
 		if private {
 			c = makePrivate(t, c)
 		}
-		seed := seedOf(t, c, func(cfg *Config) { cfg.Limits.Up, cfg.SuperSeeding = 256<<10, SuperOff })
+		// So slow that nobody is ever through.
+		seed := seedOf(t, c, func(cfg *Config) { cfg.Limits.Up, cfg.SuperSeeding = 1<<10, SuperOff })
 		between := open(t, nil)
 		add(t, between, c, AddOptions{Peers: addrs(seed)})
-		await(t, between, c, "a connection", func(v Torrent) bool { return v.Peers == 1 })
+		await(t, between, c, "a connection", func(v Torrent) bool { return v.Peers >= 1 })
 		last := open(t, nil)
 		add(t, last, c, AddOptions{Peers: addrs(between)})
 		await(t, last, c, "a connection", func(v Torrent) bool { return v.Peers >= 1 })
@@ -64,24 +65,21 @@ func TestPeersAreHeardOf(t *testing.T) {
 		// The seed and the last one both hear of each other; one is the first
 		// to dial.
 		await(t, last, c, "the seed", func(v Torrent) bool { return v.Seeds == 1 })
-		heard := 0
-		for s, other := range map[*Session]*Session{seed: last, last: seed} {
-			peers, err := s.Peers(c.meta.Hash)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, p := range peers {
-				if p.Source == FromPEX {
-					heard++
+		until(t, "one that says that it heard of the other", func() (heard bool) {
+			for s, other := range map[*Session]*Session{seed: last, last: seed} {
+				peers, err := s.Peers(c.meta.Hash)
+				if err != nil {
+					t.Fatal(err)
 				}
-				if p.Source == FromPEX && p.Addr != other.Addr() {
-					t.Errorf("%v is known from %q", p.Addr, p.Source)
+				for _, p := range peers {
+					heard = heard || p.Source == FromPEX
+					if p.Source == FromPEX && p.Addr != other.Addr() {
+						t.Fatalf("%v is known from %q", p.Addr, p.Source)
+					}
 				}
 			}
-		}
-		if heard == 0 {
-			t.Error("neither of them says that it heard of the other")
-		}
+			return heard
+		})
 	}
 }
 
@@ -109,9 +107,11 @@ func TestHostilePEX(t *testing.T) {
 	}
 	r.send(peerwire.AppendExtended(nil, h.M[peerwire.ExtPEX], m.Append(nil)))
 	await(t, s, c, "50 of 200 addresses", func(v Torrent) bool { return v.PeersKnown == 50 })
+	var many []byte // sent at once: some of it is too much
 	for range 40 {
-		r.send(peerwire.AppendExtended(nil, h.M[peerwire.ExtPEX], (&peerwire.PEX{}).Append(nil)))
+		many = peerwire.AppendExtended(many, h.M[peerwire.ExtPEX], (&peerwire.PEX{}).Append(nil))
 	}
+	r.send(many)
 	r.untilClosed()
 	awaitCounter(t, s, "pex_too_often", 20)
 	bad, h := dialExt(t, s, c, "broken!", peerwire.ExtHandshake{})
@@ -280,7 +280,7 @@ func TestNodesAreExchanged(t *testing.T) {
 		h.SetFast()
 		r := &rawPeer{Conn: conn, t: t}
 		r.send(h.Append(nil))
-		r.deadline(10 * time.Second)
+		r.deadline(patience)
 		theirs, err := peerwire.ReadHandshake(conn)
 		if err != nil || theirs.DHT() != public {
 			t.Fatalf("%s: handshake %+v, %v", kind, theirs, err)
@@ -334,7 +334,7 @@ func lateServer(t *testing.T, hash [20]byte, dialled, let chan struct{}) (addr n
 		h := peerwire.Handshake{InfoHash: hash, PeerID: [20]byte{9}}
 		h.SetFast()
 		_, _ = c.Write(h.Append(nil))
-		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(patience))
 		_, err = c.Read(make([]byte, 1))
 		ended <- err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 	}()

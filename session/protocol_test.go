@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"btd/peerwire"
 	"btd/piece"
@@ -191,7 +190,7 @@ func TestRequestsBeyondOurQueue(t *testing.T) {
 	}
 	p.send(out)
 	// At least what goes beyond twice our queue is rejected.
-	p.deadline(20 * time.Second)
+	p.deadline(patience)
 	for n := 0; n < more-ext.ReqQ; {
 		m, err := p.next()
 		if err != nil {
@@ -201,9 +200,10 @@ func TestRequestsBeyondOurQueue(t *testing.T) {
 			n++
 		}
 	}
-	list, err := s.Peers(c.meta.Hash)
-	if err != nil || len(list) != 1 || list[0].RequestsToUs < ext.ReqQ || list[0].RequestsToUs > 2*ext.ReqQ {
-		t.Errorf("peers %+v, %v; want one with at least %d requests kept", list, err, ext.ReqQ)
+	var list []Peer
+	within(t, s, c, func(t *torrent) { list = t.peerViews() })
+	if len(list) != 1 || list[0].RequestsToUs < ext.ReqQ || list[0].RequestsToUs > 2*ext.ReqQ {
+		t.Errorf("peers %+v; want one with at least %d requests kept", list, ext.ReqQ)
 	}
 }
 
@@ -227,19 +227,15 @@ func TestLaterBitfields(t *testing.T) {
 		{peerwire.AppendHaveNone(nil), 0},
 	} {
 		p.send(x.send)
-		deadline := time.Now().Add(10 * time.Second)
-		for {
-			list, err := s.Peers(c.meta.Hash)
-			if err != nil || len(list) != 1 {
+		var list []Peer
+		if !patient(func() bool {
+			var err error
+			if list, err = s.Peers(c.meta.Hash); err != nil || len(list) > 1 {
 				t.Fatalf("peers %v, %v", list, err)
 			}
-			if list[0].Progress == x.want {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("after %x the peer is taken to have %v of all, want %v", x.send, list[0].Progress, x.want)
-			}
-			time.Sleep(time.Millisecond)
+			return len(list) == 1 && list[0].Progress == x.want
+		}) {
+			t.Fatalf("after %x the peers are %+v, want one that has %v of all", x.send, list, x.want)
 		}
 	}
 	for name, bad := range map[string][]byte{
@@ -291,13 +287,11 @@ func TestConnectionToOurselves(t *testing.T) {
 	at, conns := forwarder(t, s.Addr())
 	add(t, s, c, AddOptions{Peers: []netip.AddrPort{at}})
 	await(t, s, c, "the start", func(v Torrent) bool { return v.State == StateDownloading })
-	deadline := time.Now().Add(20 * time.Second)
-	for known := -1; conns.Load() == 0 || known != 0; time.Sleep(5 * time.Millisecond) {
-		s.look(s.byWire(c.meta.Hash.Wire()), func(t *torrent) { known = t.book.Len() })
-		if time.Now().After(deadline) {
-			t.Fatalf("%d connections, %d addresses are known", conns.Load(), known)
-		}
-	}
+	until(t, "end of the address", func() bool {
+		known := -1
+		within(t, s, c, func(t *torrent) { known = t.book.Len() })
+		return conns.Load() > 0 && known == 0
+	})
 	if list, err := s.Peers(c.meta.Hash); err != nil || len(list) != 0 {
 		t.Errorf("connected to %+v, %v", list, err)
 	}

@@ -47,7 +47,7 @@ func dialRaw(t *testing.T, s *Session, c content, id string, can rawReserved) *r
 		h.SetExtended()
 	}
 	r.send(h.Append(nil))
-	r.deadline(10 * time.Second)
+	r.deadline(patience)
 	if got, err := peerwire.ReadHandshake(conn); err != nil || got.InfoHash != h.InfoHash {
 		t.Fatalf("the answer to the handshake: %+v, %v", got, err)
 	}
@@ -95,7 +95,7 @@ func (r *rawPeer) next() (m peerwire.Message, err error) {
 // until reads messages up to the first of one kind.
 func (r *rawPeer) until(id peerwire.ID) peerwire.Message {
 	r.t.Helper()
-	r.deadline(20 * time.Second)
+	r.deadline(patience)
 	for range 100000 {
 		m, err := r.next()
 		if err != nil {
@@ -112,7 +112,7 @@ func (r *rawPeer) until(id peerwire.ID) peerwire.Message {
 // untilClosed reads until the other side closes the connection.
 func (r *rawPeer) untilClosed() {
 	r.t.Helper()
-	r.deadline(20 * time.Second)
+	r.deadline(patience)
 	for range 100000 {
 		if _, err := r.next(); err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -139,7 +139,7 @@ func rawBlock(i piece.Index, n uint32) piece.Block {
 // answer reads until every request was answered by its data or a reject.
 func (r *rawPeer) answers(asked []piece.Block) (served, rejected map[piece.Block]int) {
 	r.t.Helper()
-	r.deadline(20 * time.Second)
+	r.deadline(patience)
 	open := map[piece.Block]bool{}
 	for _, b := range asked {
 		open[b] = true

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"btd/piece"
 	"btd/storage"
@@ -26,10 +27,12 @@ func reopen(t *testing.T, s *Session, edit ...func(*Config)) *Session {
 
 func TestStopAndCarryOn(t *testing.T) {
 	c := makeContent(t, 64<<10, map[string]int{"x": 8 << 20, "y": 3<<20 + 1})
-	seed := seedOf(t, c, nil)
-	leech := open(t, func(cfg *Config) { cfg.Limits.Down = 6 << 20 })
-	add(t, leech, c, AddOptions{Peers: addrs(seed)})
+	first := rationedSeed(t, c)
+	leech := open(t, nil)
+	add(t, leech, c, AddOptions{Peers: addrsOf(first.fakeSeed)})
+	first.give(300) // of 705 blocks
 	await(t, leech, c, "a third of the content", func(v Torrent) bool { return v.Have > v.Size/3 })
+	first.l.Close() // it is not to be called again
 
 	leech = reopen(t, leech)
 	v := await(t, leech, c, "the loop", func(v Torrent) bool { return v.State == StateDownloading })
@@ -40,7 +43,7 @@ func TestStopAndCarryOn(t *testing.T) {
 	if before == 0 {
 		t.Error("the counter of downloaded bytes was lost")
 	}
-	if err := leech.AddPeers(t.Context(), c.meta.Hash, addrs(seed)); err != nil {
+	if err := leech.AddPeers(t.Context(), c.meta.Hash, addrs(seedOf(t, c, nil))); err != nil {
 		t.Fatal(err)
 	}
 	missing := v.Size - v.Have
@@ -67,14 +70,13 @@ func TestDataChangedBetweenRuns(t *testing.T) {
 	if err := leech.Close(); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.OpenFile(filepath.Join(leech.cfg.Dir, "content", "x"), os.O_WRONLY, 0)
-	if err != nil {
+	path := filepath.Join(leech.cfg.Dir, "content", "x")
+	scribble(t, path, 300000)
+	// A time of its own, though the clock of a file system may stand still for some
+	// milliseconds, and one before the next start.
+	if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt([]byte("changed by somebody"), 300000); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
 	leech = open(t, func(cfg *Config) { cfg.StateDir, cfg.Dir = leech.cfg.StateDir, leech.cfg.Dir })
 	// A seed is looked at when somebody asks for it.
 	if err := leech.AddPeers(t.Context(), c.meta.Hash, addrs(seed)); err != nil {

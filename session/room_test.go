@@ -18,24 +18,21 @@ func TestFullTorrentKeepsTheHighestRanks(t *testing.T) {
 	newcomers := 0
 	for range 12 {
 		s := seedOf(t, c, func(cfg *Config) { cfg.MaxPeersPerTorrent, cfg.SuperSeeding = 2, SuperOff })
-		e := s.byWire(c.meta.Hash.Wire())
 		for n := range 2 {
 			dialRaw(t, s, c, fmt.Sprintf("early %d", n), rawReserved{fast: true}).unchoked()
 		}
 		lowest, ours := uint32(1<<32-1), s.ourAddr()
-		if !s.look(e, func(t *torrent) {
+		within(t, s, c, func(t *torrent) {
 			t.book.SetExternal(ours)
 			for _, p := range t.peers.all {
 				p.joined = p.joined.Add(-time.Hour)
 				lowest = min(lowest, t.book.Rank(p.addr))
 			}
-		}) {
-			t.Fatal("the torrent does not run")
-		}
+		})
 		late := dialRaw(t, s, c, "late", rawReserved{fast: true})
 		local := netip.MustParseAddrPort(late.LocalAddr().String())
 		var rank uint32
-		s.look(e, func(t *torrent) { rank = t.book.Rank(local) })
+		within(t, s, c, func(t *torrent) { rank = t.book.Rank(local) })
 		if rank < lowest {
 			late.untilClosed()
 			continue

@@ -85,7 +85,7 @@ func TestLANTorrentsAnswerOnlyLocalPeers(t *testing.T) {
 			go func() { done <- s.welcome(afar{theirs, from}) }()
 			hs := peerwire.Handshake{InfoHash: c.meta.Hash.Wire()}
 			copy(hs.PeerID[:], from)
-			if err := ours.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			if err := ours.SetDeadline(time.Now().Add(patience)); err != nil {
 				t.Fatal(err)
 			}
 			go ours.Write(hs.Append(nil))

@@ -58,17 +58,16 @@ func (l *logged) keep(cfg *Config) {
 // await waits until the log has a line with all of the words.
 func (l *logged) await(t *testing.T, words ...string) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
+	seen := patient(func() bool {
 		for line := range strings.Lines(l.String()) {
 			if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
-				return
+				return true
 			}
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no line with %q in the log:\n%s", words, l.String())
-		}
-		time.Sleep(5 * time.Millisecond)
+		return false
+	})
+	if !seen {
+		t.Fatalf("no line with %q in the log:\n%s", words, l.String())
 	}
 }
 
@@ -77,7 +76,7 @@ func closedSeed(t *testing.T, c content, secret metainfo.Secret, edit func(*Conf
 	t.Helper()
 	s := open(t, edit)
 	add(t, s, c, AddOptions{Dir: c.dir, Secret: secret})
-	await(t, s, c, "seeding", func(v Torrent) bool { return v.State == StateSeeding && v.HaveWanted == v.Wanted })
+	await(t, s, c, "seeding", complete)
 	return s
 }
 
@@ -111,7 +110,7 @@ func newTap(t *testing.T, to *Session) *tap {
 			}
 			for _, way := range [][2]net.Conn{{a, b}, {b, a}} {
 				wg.Go(func() {
-					io.Copy(io.MultiWriter(way[0], p), way[1])
+					io.Copy(io.MultiWriter(p, way[0]), way[1]) // nothing arrives before it is recorded
 					a.Close()
 					b.Close()
 				})
@@ -237,7 +236,7 @@ func hearing(t *testing.T, s *Session, said []byte) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.Write(said); err != nil {
@@ -279,7 +278,7 @@ func TestProberLearnsNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.SetDeadline(time.Now().Add(30 * time.Second))
+		conn.SetDeadline(time.Now().Add(patience))
 		if _, err := without.vault.end.Connect(conn, newSecret(t)); !errors.Is(err, secure.ErrProof) || !errors.Is(err, io.EOF) {
 			t.Errorf("%s the swarm: %v", name, err)
 		}
@@ -305,7 +304,7 @@ func TestSecretOpensItsOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(30 * time.Second))
+		conn.SetDeadline(time.Now().Add(patience))
 		channel, err := s.vault.end.Connect(conn, secret)
 		if err != nil {
 			t.Fatal(err)
@@ -369,10 +368,11 @@ func TestMembersHearOfEachOther(t *testing.T) {
 	t.Parallel()
 	c := makeContent(t, 64<<10, map[string]int{"": 8 << 20})
 	secret := newSecret(t)
-	seed := closedSeed(t, c, secret, func(cfg *Config) { cfg.Limits.Up, cfg.SuperSeeding = 256<<10, SuperOff })
+	// So slow that nobody is ever through.
+	seed := closedSeed(t, c, secret, func(cfg *Config) { cfg.Limits.Up, cfg.SuperSeeding = 1<<10, SuperOff })
 	between := open(t, nil)
 	add(t, between, c, AddOptions{Peers: addrs(seed), Secret: secret})
-	await(t, between, c, "a connection", func(v Torrent) bool { return v.Peers == 1 })
+	await(t, between, c, "a connection", func(v Torrent) bool { return v.Peers >= 1 })
 	last := open(t, nil)
 	add(t, last, c, AddOptions{Peers: addrs(between), Secret: secret})
 	await(t, last, c, "the seed", func(v Torrent) bool { return v.Seeds == 1 })
@@ -544,7 +544,7 @@ func TestManyStrangersFromOneAddress(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.SetDeadline(time.Now().Add(30 * time.Second))
+		conn.SetDeadline(time.Now().Add(patience))
 		conn.Write([]byte{secure.FirstByte, 3, 1, 0xff, 0xff}) // no record is that long: it costs us as little as can be
 		io.Copy(io.Discard, conn)
 		conn.Close()

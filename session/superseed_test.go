@@ -2,8 +2,8 @@ package session
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
-	"time"
 
 	"btd/peerwire"
 	"btd/piece"
@@ -15,13 +15,20 @@ func TestSuperSeedingSendsLittleMoreThanOneCopy(t *testing.T) {
 	url, _ := startTracker(t)
 	c := makeContent(t, 256<<10, map[string]int{"": 64<<20 + 1}, url)
 	seed := seedOf(t, c, nil)
+	limit := func(up int64) {
+		if err := seed.SetLimits(t.Context(), c.meta.Hash, Limits{Up: up}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(1) // nobody gets anything to speak of before all are here
 	var all []*Session
 	for range 5 {
 		s := open(t, nil)
 		add(t, s, c, AddOptions{Peers: addrs(append(all, seed)...)})
 		all = append(all, s)
 	}
-	await(t, seed, c, "super-seeding", func(v Torrent) bool { return v.SuperSeeding || v.Uploaded > v.Size })
+	await(t, seed, c, "super-seeding", func(v Torrent) bool { return v.SuperSeeding && v.Peers == len(all) })
+	limit(0)
 	for _, s := range all {
 		await(t, s, c, "completion", complete)
 		c.same(t, s.cfg.Dir)
@@ -35,7 +42,7 @@ func TestSuperSeedingSendsLittleMoreThanOneCopy(t *testing.T) {
 // shown reads what the seed tells until it has told of n pieces.
 func (r *rawPeer) shown(n int, seen map[piece.Index]bool) {
 	r.t.Helper()
-	r.deadline(20 * time.Second)
+	r.deadline(patience)
 	for len(seen) < n {
 		m, err := r.next()
 		if err != nil {
@@ -54,7 +61,7 @@ func (r *rawPeer) shown(n int, seen map[piece.Index]bool) {
 // pieces that it is told of before to seen.
 func (r *rawPeer) answered(seen map[piece.Index]bool) peerwire.ID {
 	r.t.Helper()
-	r.deadline(20 * time.Second)
+	r.deadline(patience)
 	for {
 		m, err := r.next()
 		if err != nil {
@@ -81,8 +88,8 @@ func covered(t *testing.T, pieces int, edit func(*Config)) (*Session, content, *
 
 func TestSuperSeedingHidesFromWhoComesLater(t *testing.T) {
 	seed, c, _ := covered(t, 100, nil)
-	for _, can := range []rawReserved{{}, {fast: true}, {fast: true, extended: true}} {
-		r := dialRaw(t, seed, c, "later", can)
+	for n, can := range []rawReserved{{}, {fast: true}, {fast: true, extended: true}} {
+		r := dialRaw(t, seed, c, fmt.Sprint("later ", n), can)
 		seen := map[piece.Index]bool{}
 		if can.fast {
 			r.until(peerwire.HaveNone)
@@ -175,7 +182,7 @@ func TestSuperSeedingTakesBackWhatTheFirstWasTold(t *testing.T) {
 	first.until(peerwire.Unchoke)
 	dialRaw(t, seed, c, "later", rawReserved{fast: true})
 	lacks := map[uint32]bool{}
-	first.deadline(20 * time.Second)
+	first.deadline(patience)
 	for len(lacks) < 30 {
 		m, err := first.next()
 		if err != nil {

@@ -3,13 +3,16 @@ package session
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"btd/metainfo"
@@ -25,12 +28,13 @@ type content struct {
 }
 
 // makeContent writes files of random bytes below a new directory. A single
-// file named "" makes a single-file torrent.
+// file named "" makes a single-file torrent. Every test has its own bytes: who
+// still dials a port that another test listens at by now finds no torrent there.
 func makeContent(t *testing.T, pieceLength int64, sizes map[string]int, trackers ...string) content {
 	t.Helper()
 	c := content{dir: t.TempDir()}
-	random := rand.NewChaCha8([32]byte{1, 2, 3})
-	for name, size := range sizes {
+	random := rand.NewChaCha8(sha256.Sum256([]byte(t.Name())))
+	for _, name := range slices.Sorted(maps.Keys(sizes)) {
 		path := filepath.Join(c.dir, "content", filepath.FromSlash(name))
 		if name == "" {
 			path = filepath.Join(c.dir, "content")
@@ -38,7 +42,7 @@ func makeContent(t *testing.T, pieceLength int64, sizes map[string]int, trackers
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		b := make([]byte, size)
+		b := make([]byte, sizes[name])
 		random.Read(b)
 		if err := os.WriteFile(path, b, 0o644); err != nil {
 			t.Fatal(err)
@@ -133,7 +137,7 @@ func seedOf(t *testing.T, c content, edit func(*Config)) *Session {
 	t.Helper()
 	s := open(t, edit)
 	add(t, s, c, AddOptions{Dir: c.dir})
-	await(t, s, c, "seeding", func(v Torrent) bool { return v.State == StateSeeding && v.HaveWanted == v.Wanted })
+	await(t, s, c, "seeding", complete)
 	return s
 }
 

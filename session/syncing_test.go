@@ -20,9 +20,11 @@ func claims(t *testing.T, s *Session, c content) *piece.Bitfield {
 	return have
 }
 
-// syncNow makes a round of the persister, in which everything is due.
-func syncNow(s *Session) {
-	s.persist.writePieces(true)
+// syncNow makes a round of the persister, in which everything is due. Of what the
+// persister itself is writing at that moment, the rest has its turn afterwards.
+func syncNow(t *testing.T, s *Session) {
+	t.Helper()
+	until(t, "end of the round", func() bool { return !s.persist.writePieces(true) })
 	roundOver(s)
 }
 
@@ -44,9 +46,10 @@ func more(n int64) func(Torrent) bool { return func(v Torrent) bool { return v.H
 func TestClaimsWaitForTheirSync(t *testing.T) {
 	t.Parallel()
 	c := makeContent(t, 64<<10, map[string]int{"x": 6 << 20, "y": 2 << 20})
-	seed := seedOf(t, c, nil)
-	leech := open(t, func(cfg *Config) { cfg.Limits.Down, cfg.SyncEvery = 4<<20, time.Hour })
-	add(t, leech, c, AddOptions{Peers: addrs(seed)})
+	seed := rationedSeed(t, c)
+	leech := open(t, func(cfg *Config) { cfg.SyncEvery = time.Hour })
+	add(t, leech, c, AddOptions{Peers: addrsOf(seed.fakeSeed)})
+	seed.give(80) // 20 pieces
 	await(t, leech, c, "some pieces", more(1<<20))
 	if !leech.persist.writePieces(false) {
 		t.Error("nothing waits to be recorded")
@@ -55,11 +58,12 @@ func TestClaimsWaitForTheirSync(t *testing.T) {
 	if n := claims(t, leech, c).Count(); n != 0 {
 		t.Errorf("%d pieces are claimed before they are due", n)
 	}
-	syncNow(leech)
+	syncNow(t, leech)
 	first := claims(t, leech, c).Count()
 	if first < 16 {
 		t.Errorf("%d pieces are claimed, want the 16 that there were", first)
 	}
+	seed.give(160)
 	had := await(t, leech, c, "some more", more(3<<20)).PiecesHave
 	leech = reopen(t, leech)
 	if n := claims(t, leech, c).Count(); n < had {
@@ -72,13 +76,11 @@ func TestClaimsWaitForTheirSync(t *testing.T) {
 func TestManyBytesAreNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	c := makeContent(t, 64<<10, map[string]int{"": 8 << 20})
-	seed := seedOf(t, c, nil)
-	leech := open(t, func(cfg *Config) { cfg.Limits.Down, cfg.SyncEvery, cfg.SyncBytes = 2<<20, time.Hour, 1<<20 })
-	add(t, leech, c, AddOptions{Peers: addrs(seed)})
-	v := await(t, leech, c, "claims", func(Torrent) bool { return claims(t, leech, c).Count() >= 16 })
-	if complete(v) {
-		t.Error("nothing was claimed before the end")
-	}
+	seed := rationedSeed(t, c)
+	leech := open(t, func(cfg *Config) { cfg.SyncEvery, cfg.SyncBytes = time.Hour, 1<<20 })
+	add(t, leech, c, AddOptions{Peers: addrsOf(seed.fakeSeed)})
+	seed.give(100) // 25 pieces; the end never comes
+	await(t, leech, c, "claims", func(Torrent) bool { return claims(t, leech, c).Count() >= 16 })
 }
 
 func TestDueBySlowness(t *testing.T) {
@@ -124,15 +126,17 @@ func TestLateSyncThatFails(t *testing.T) {
 		t.Skip("only where a file that lost its name is noticed")
 	}
 	c := makeContent(t, 64<<10, map[string]int{"x": 6 << 20, "y": 2 << 20})
-	seed := seedOf(t, c, nil)
-	leech := open(t, func(cfg *Config) { cfg.Limits.Down, cfg.SyncEvery = 3<<20, time.Hour })
-	add(t, leech, c, AddOptions{Peers: addrs(seed)})
+	seed := rationedSeed(t, c)
+	leech := open(t, func(cfg *Config) { cfg.SyncEvery = time.Hour })
+	add(t, leech, c, AddOptions{Peers: addrsOf(seed.fakeSeed)})
+	seed.give(80) // 20 pieces
 	await(t, leech, c, "some pieces", more(1<<20))
-	syncNow(leech)
+	syncNow(t, leech)
 	first := claims(t, leech, c)
 	if first.Count() < 16 {
 		t.Fatalf("%d pieces are claimed, want 16", first.Count())
 	}
+	seed.give(160)
 	await(t, leech, c, "some more", more(3<<20))
 
 	path := filepath.Join(leech.cfg.Dir, "content", "x")
@@ -143,7 +147,7 @@ func TestLateSyncThatFails(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	syncNow(leech)
+	syncNow(t, leech)
 	v := await(t, leech, c, "the error", func(v Torrent) bool { return v.State == StateError })
 	if v.Error == "" {
 		t.Error("the error is not told")
@@ -151,7 +155,7 @@ func TestLateSyncThatFails(t *testing.T) {
 	if n := leech.Stats().ResumeFailures; n == 0 {
 		t.Errorf("the failure is not counted: %+v", leech.Stats())
 	}
-	syncNow(leech) // nothing of it may be claimed now
+	syncNow(t, leech) // nothing of it may be claimed now
 	now := claims(t, leech, c)
 	for i := range c.meta.Pieces() {
 		i := piece.Index(i)
@@ -159,9 +163,14 @@ func TestLateSyncThatFails(t *testing.T) {
 			t.Errorf("piece %d: claimed before %t, after a sync that failed %t", i, first.Has(i), now.Has(i))
 		}
 	}
-	if err := os.WriteFile(path, was, 0o644); err != nil {
+	back := filepath.Join(t.TempDir(), "x") // it is there as a whole or not at all
+	if err := os.WriteFile(back, was, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Rename(back, path); err != nil {
+		t.Fatal(err)
+	}
+	seed.give(1000)
 	v = await(t, leech, c, "completion", complete)
 	c.same(t, leech.cfg.Dir)
 	// What the file held is found again by hashing.
@@ -182,9 +191,10 @@ func TestStopAfterASyncThatFailed(t *testing.T) {
 		t.Skip("only where a file that lost its name is noticed")
 	}
 	c := makeContent(t, 64<<10, map[string]int{"": 6 << 20})
-	seed := seedOf(t, c, nil)
-	leech := open(t, func(cfg *Config) { cfg.Limits.Down, cfg.SyncEvery = 3<<20, time.Hour })
-	add(t, leech, c, AddOptions{Peers: addrs(seed)})
+	seed := rationedSeed(t, c)
+	leech := open(t, func(cfg *Config) { cfg.SyncEvery = time.Hour })
+	add(t, leech, c, AddOptions{Peers: addrsOf(seed.fakeSeed)})
+	seed.give(160) // 40 pieces
 	await(t, leech, c, "some pieces", more(2<<20))
 	path := filepath.Join(leech.cfg.Dir, "content")
 	was, err := os.ReadFile(path)
@@ -194,13 +204,12 @@ func TestStopAfterASyncThatFailed(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	syncNow(leech)
+	syncNow(t, leech)
 	await(t, leech, c, "the error", func(v Torrent) bool { return v.State == StateError })
-	for _, s := range []*Session{leech, seed} { // what is there after the start comes from the disk alone
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
+	if err := leech.Close(); err != nil {
+		t.Fatal(err)
 	}
+	seed.l.Close()   // what is there after the start comes from the disk alone
 	was[100] ^= 0xff // one piece is bad
 	if err := os.WriteFile(path, was, 0o644); err != nil {
 		t.Fatal(err)
