@@ -154,7 +154,7 @@ func Describe(err error) string {
 	switch {
 	case isFull(e.Err):
 		dir := existing(e.Path)
-		if n := free(dir); n >= 0 {
+		if n := Free(dir); n >= 0 {
 			return fmt.Sprintf("disk full on %s (%d bytes free)", dir, n)
 		}
 		return "disk full on " + dir

@@ -10,7 +10,9 @@ import (
 
 const openFlags = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 
-func free(string) int64 { return -1 }
+// Free is how many bytes an ordinary user may still write at path, -1 if that
+// is not known.
+func Free(string) int64 { return -1 }
 
 func syncDirectory(f *os.File) error {
 	err := f.Sync()

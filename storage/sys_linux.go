@@ -163,9 +163,9 @@ func hasData(f *os.File, off, end int64) bool {
 	return from < end
 }
 
-// free is how many bytes an ordinary user may still write at path, -1 if the
-// system does not say.
-func free(path string) int64 {
+// Free is how many bytes an ordinary user may still write at path, -1 if that
+// is not known.
+func Free(path string) int64 {
 	var st unix.Statfs_t
 	if unix.Statfs(path, &st) != nil {
 		return -1

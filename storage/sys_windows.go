@@ -9,7 +9,9 @@ import (
 
 const openFlags = 0
 
-func free(string) int64 { return -1 }
+// Free is how many bytes an ordinary user may still write at path, -1 if that
+// is not known.
+func Free(string) int64 { return -1 }
 
 // syncDirectory does nothing: Windows keeps directory entries in its journal.
 func syncDirectory(*os.File) error { return nil }

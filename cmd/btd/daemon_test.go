@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -205,6 +206,11 @@ func runDemo(t *testing.T, more ...string) {
 	cmd.SetErr(&out)
 	if err := cmd.ExecuteContext(t.Context()); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
+	}
+	_, sent, _ := strings.Cut(out.String(), "the seed sent ")
+	sent, _, _ = strings.Cut(sent, " x the content")
+	if n, err := strconv.ParseFloat(sent, 64); err != nil || n < 1 {
+		t.Errorf("the seed, which all bytes came from, is said to have sent %q:\n%s", sent, out.String())
 	}
 	if n := strings.Count(out.String(), "every byte is right"); n != demoDownloaders {
 		t.Errorf("%d downloads are said to be right, want %d:\n%s", n, demoDownloaders, out.String())

@@ -20,6 +20,7 @@ import (
 	"btd/metainfo"
 	"btd/metainfo/create"
 	"btd/session"
+	"btd/storage"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -28,7 +29,9 @@ import (
 const (
 	demoDownloaders = 3
 	demoTimeout     = 3 * time.Minute
-	demoMinShare    = 0.20 // of a downloader's bytes must come from the other downloaders
+	demoLeast       = 8 << 20          // bytes of content
+	demoSettle      = 20 * time.Second // for the counters, at most
+	demoMinShare    = 0.20             // of a downloader's bytes must come from the other downloaders
 
 	// demoHold is the seed's upload rate until the downloaders have met, bytes
 	// per second: who comes first has nobody to trade with.
@@ -56,6 +59,9 @@ With --secret only those who have the shared line are spoken to, encrypted. With
 			if secret && trackerless {
 				return usageError{errors.New("--secret and --trackerless exclude each other: a torrent with a secret is not in a DHT")}
 			}
+			if err := fit(&size, &seedRate, cmd.Flags().Changed); err != nil {
+				return err
+			}
 			d := &demo{size: int64(size), seedRate: int64(seedRate), keep: keep, trackerless: trackerless, secret: secret, out: cmd.OutOrStdout(), screen: cmd.ErrOrStderr()}
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), demoTimeout,
 				fmt.Errorf("the demo was not through after %s", demoTimeout))
@@ -63,12 +69,30 @@ With --secret only those who have the shared line are spoken to, encrypted. With
 			return d.run(ctx)
 		},
 	}
-	cmd.Flags().Var(&size, "size", "`bytes` of content")
+	cmd.Flags().Var(&size, "size", "`bytes` of content; less than the default where the disk is nearly full")
 	cmd.Flags().Var(&seedRate, "seed-rate", "upload `rate` of the seed; 0 is unlimited")
 	cmd.Flags().BoolVar(&trackerless, "trackerless", false, "find peers over a private DHT instead of a tracker")
 	cmd.Flags().BoolVar(&secret, "secret", false, "give the swarm a secret")
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep the directories afterwards and say where they are")
 	return cmd
+}
+
+// fit makes the content of a demo so small that all copies find room, and the
+// seed slower by as much. What was asked for stays as it is.
+func fit(size *byteSize, seedRate *byteRate, asked func(flag string) bool) error {
+	room := storage.Free(os.TempDir())
+	most := byteSize(room / (demoDownloaders + 2)) // one copy's room stays free
+	if room < 0 || asked("size") || most >= *size {
+		return nil
+	}
+	if most < demoLeast {
+		return fmt.Errorf("there are only %s free in %s: set TMPDIR to a directory with more room", humanize.IBytes(uint64(room)), os.TempDir())
+	}
+	if !asked("seed-rate") {
+		*seedRate = byteRate(float64(*seedRate) * float64(most) / float64(*size))
+	}
+	*size = most
+	return nil
 }
 
 // demo is one run of the demonstration.
@@ -126,7 +150,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return d.report(time.Since(began), shares)
+	return d.report(ctx, time.Since(began), shares)
 }
 
 // startNode runs a DHT node on a free loopback port.
