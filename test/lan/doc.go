@@ -5,5 +5,5 @@
 // host is a network namespace with real addresses (test/netns) and its link is
 // shaped with tc(8):
 //
-//	go test -tags lan -timeout 10m ./test/lan
+//	go test -tags lan -timeout 25m ./test/lan
 package lan

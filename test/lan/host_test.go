@@ -141,11 +141,11 @@ func same(want, got string) error {
 
 // startSmall is start on a host whose download directory is a disk of its own
 // of the given size: the daemon has a mount namespace for it.
-func startSmall(ctx context.Context, h *netns.Host, size string) (*machine, error) {
+func startSmall(ctx context.Context, h *netns.Host, size int64) (*machine, error) {
 	m := &machine{Host: h}
 	if err := os.MkdirAll(m.downloads(), 0o755); err != nil {
 		return nil, err
 	}
-	script := fmt.Sprintf(`mount -t tmpfs -o size=%s tmpfs "$1" && exec "$2"`, size)
+	script := fmt.Sprintf(`mount -t tmpfs -o size=%d tmpfs "$1" && exec "$2"`, size)
 	return m, m.run(ctx, []string{"unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", m.downloads(), filepath.Join(scratch, "btd")})
 }

@@ -38,9 +38,9 @@ func marked(dir, name string, n int) (string, error) {
 // TestStrangersLearnNothing has a ninth host try to get what eight others
 // share with a secret, and looks at all that crosses the network.
 func TestStrangersLearnNothing(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	s := newSwarm(ctx, t, 16<<20, nil, "--secret")
+	s := newSwarm(ctx, t, speed, 16<<20, "--secret")
 	path, err := marked(filepath.Join(s.first.Dir, "more"), "salaries-of-all.txt", 12<<20+345)
 	s.Must(err)
 	out, err := s.first.btctl(ctx, "share", "--secret", path)

@@ -12,5 +12,6 @@
 //
 // Nothing leaves the machine: no namespace has a route to the outside. The
 // namespaces have no name and live only as long as the test process and its
-// children, which die with it, so that a killed test leaves neither behind.
+// children, which die with it, so that a killed test leaves neither behind. Where
+// a suite keeps its files in memory they go with it as well.
 package netns

@@ -60,8 +60,13 @@ func start(l *Lab) *Lab {
 	l.Hub.IP4, l.Hub.IP6 = l.Addrs(1)
 	l.adopt(l.Hub)
 	l.Must(ns.Do(func() error {
-		return IP("link add br0 type bridge forward_delay 0 mcast_snooping 0", "link set br0 up",
-			l.give(l.Hub.IP4, "br0"), l.give(l.Hub.IP6, "br0"))
+		// A kernel without snooping knows no word for it.
+		if IP("link add br0 type bridge forward_delay 0 mcast_snooping 0") != nil {
+			if err := IP("link add br0 type bridge forward_delay 0"); err != nil {
+				return err
+			}
+		}
+		return IP(append(l.give("br0", l.Hub.IP4, l.Hub.IP6), "link set br0 up")...)
 	}))
 	return l
 }
@@ -77,20 +82,27 @@ func (l *Lab) Addrs(n int) (ip4, ip6 netip.Addr) {
 // HubAddr gives the hub another address of this network.
 func (l *Lab) HubAddr(ip netip.Addr) {
 	l.T.Helper()
-	l.Must(l.Hub.NS.Do(func() error { return IP(l.give(ip, "br0")) }))
+	l.Must(l.Hub.NS.Do(func() error { return IP(l.give("br0", ip)...) }))
 }
 
-// give is the command of ip(8) that gives a device an address.
-func (l *Lab) give(ip netip.Addr, dev string) string {
-	switch {
-	case ip.Is4() && l.wide:
-		return fmt.Sprintf("addr add %s/16 dev %s", ip, dev)
-	case ip.Is4():
-		return fmt.Sprintf("addr add %s/24 dev %s", ip, dev)
-	case l.wide:
-		return fmt.Sprintf("addr add %s/48 dev %s nodad", ip, dev)
+// give is the commands of ip(8) that give a device addresses: those of IPv6 only
+// where there is IPv6.
+func (l *Lab) give(dev string, addrs ...netip.Addr) (commands []string) {
+	for _, ip := range addrs {
+		bits, more := 24, ""
+		switch {
+		case ip.Is4() && l.wide:
+			bits = 16
+		case ip.Is6() && LackOfIPv6() != "":
+			continue
+		case ip.Is6() && l.wide:
+			bits, more = 48, " nodad"
+		case ip.Is6():
+			bits, more = 64, " nodad"
+		}
+		commands = append(commands, fmt.Sprintf("addr add %s/%d dev %s%s", ip, bits, dev, more))
 	}
-	return fmt.Sprintf("addr add %s/64 dev %s nodad", ip, dev)
+	return commands
 }
 
 // Addr4 is the IPv4 address of host n; the hub is 1.
@@ -121,7 +133,7 @@ func (l *Lab) Host(name string) *Host {
 
 // addresses brings the host's link up and gives it its addresses.
 func (h *Host) addresses() error {
-	return IP("link set eth0 up", h.Lab.give(h.IP4, "eth0"), h.Lab.give(h.IP6, "eth0"))
+	return IP(append(h.Lab.give("eth0", h.IP4, h.IP6), "link set eth0 up")...)
 }
 
 func (l *Lab) adopt(h *Host) {
@@ -167,7 +179,7 @@ func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error)
 // HTTP is a client whose connections come from the host.
 func (h *Host) HTTP() *http.Client {
 	tr := &http.Transport{DialContext: h.Dial, DisableKeepAlives: true}
-	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	return &http.Client{Transport: tr, Timeout: time.Minute}
 }
 
 // Write makes a file in the host's directory.

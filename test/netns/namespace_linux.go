@@ -26,6 +26,7 @@ func New() (Namespace, error) {
 			return err
 		}
 		made = Namespace{f}
+		allowIPv6()
 		return IP("link set lo up")
 	})
 	if err != nil && made.file != nil {
@@ -77,6 +78,7 @@ func IP(lines ...string) error { return batch("ip", lines) }
 // batch runs lines of commands of a program that reads them with -batch.
 func batch(program string, lines []string) error {
 	cmd := exec.Command(program, "-batch", "-")
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n") + "\n")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

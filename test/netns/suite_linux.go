@@ -5,41 +5,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 )
-
-// Scratch calls run with a directory that is removed after it, and returns
-// what a test's process is to end with. Directories that a killed process of
-// the same suite left behind are removed first.
-func Scratch(suite string, run func(dir string) int) int {
-	prefix := "btd-" + suite + "-"
-	removeStale(prefix)
-	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", prefix, os.Getpid()))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	// Programs that drop their privileges must be able to read it.
-	_ = os.Chmod(dir, 0o755)
-	code := run(dir)
-	if err := os.RemoveAll(dir); err != nil {
-		fmt.Fprintln(os.Stderr, "left behind:", err)
-		code = max(code, 1)
-	}
-	return code
-}
-
-func removeStale(prefix string) {
-	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
-	for _, d := range dirs {
-		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(d), prefix), "-")
-		if line, _ := os.ReadFile("/proc/" + pid + "/cmdline"); len(line) == 0 { // gone, or a zombie
-			_ = os.RemoveAll(d)
-		}
-	}
-}
 
 // CaseDir is a directory for one test below scratch, removed with it.
 func CaseDir(t testing.TB, scratch string) string {
@@ -72,22 +39,13 @@ func Build(path, pkg string, race bool) error {
 	return nil
 }
 
-// Missing says why no network can be made here, or which of the programs is
-// not installed; "" if nothing is missing.
+// Missing says which of the programs is not installed, "" if all are.
 func Missing(programs ...string) string {
-	if os.Geteuid() != 0 {
-		return "needs root, to make network namespaces"
-	}
-	for _, p := range append([]string{"ip"}, programs...) {
+	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
 			return p + " is not installed (test/install-clients.sh installs it)"
 		}
 	}
-	ns, err := New()
-	if err != nil {
-		return "can't make network namespaces here: " + err.Error()
-	}
-	ns.Close()
 	return ""
 }
 
