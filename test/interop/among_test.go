@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 // TestDrivers lets the programs of other people download from each other,
@@ -32,7 +31,7 @@ func TestDrivers(t *testing.T) {
 					t.Parallel()
 					l := newLab(t)
 					tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1, tracker)
-					ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
 					defer cancel()
 					l.startTracker(ctx, tracker, tor)
 					l.transfer(ctx, tor, m, seed, leech)
@@ -50,7 +49,7 @@ func TestSeeder(t *testing.T) {
 	needNetwork(t)
 	l := newLab(t)
 	tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1, httpTracker)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	l.startOpentracker(ctx, tor)
 	s := newSeeder(l.Host("seeder"), tor, "-SE0000-")

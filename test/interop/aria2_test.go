@@ -98,7 +98,17 @@ func (c *aria2) seed(ctx context.Context, t *torrent, dir string) error {
 	if err := c.add(ctx, t, dir, true); err != nil {
 		return err
 	}
-	return waitDone(ctx, c, t, "aria2 seeds")
+	if err := waitDone(ctx, c, t, "aria2 seeds"); err != nil {
+		return err
+	}
+	// It listens a moment after it has verified all.
+	return netns.Poll(ctx, 20*time.Millisecond, "aria2 listens", func() (bool, error) {
+		conn, err := c.host.Dial(ctx, "tcp", peerAddr(c.host, false).String())
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil, nil
+	})
 }
 
 type aria2Status struct {
@@ -135,6 +145,6 @@ func (c *aria2) uploaded(ctx context.Context, t *torrent) (int64, error) {
 }
 
 func (c *aria2) stop(context.Context) error {
-	_, _ = c.process.Terminate(15 * time.Second) // its exit code speaks of the downloads
+	_, _ = c.process.Terminate(time.Minute) // its exit code speaks of the downloads
 	return nil
 }

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"btd/test/netns"
 )
@@ -118,7 +117,7 @@ func (c *created) write(t *testing.T, dir string) (name string) {
 // output runs a program in dir and returns what it prints.
 func output(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var problems strings.Builder
 	cmd := exec.CommandContext(ctx, name, args...)

@@ -28,7 +28,7 @@ func newItemLab(t *testing.T) *itemLab {
 	t.Helper()
 	needNetwork(t)
 	need(t, "/usr/bin/python3")
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	l := &itemLab{lab: newWideLab(t), ctx: ctx}
 	l.us = newBtd(l.Host("btd"))

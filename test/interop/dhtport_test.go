@@ -61,7 +61,7 @@ type pairing struct {
 func newPairing(t *testing.T, other kind) *pairing {
 	t.Helper()
 	need(t, other.programs...)
-	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	l := newWideLab(t)
 	p := &pairing{lab: l, ctx: ctx, us: newBtd(l.Host("btd")), there: l.Host(other.name)}

@@ -6,7 +6,7 @@
 // The tests have the build tag "interop" and need Linux and root, because
 // every program gets a network namespace of its own with real addresses:
 //
-//	go test -tags interop -timeout 10m ./test/interop
+//	go test -tags interop -timeout 25m ./test/interop
 //
 // The network is that of test/netns, with the trackers on its hub; where there
 // is no tracker, with a DHT of twelve nodes there. Nothing leaves the machine.

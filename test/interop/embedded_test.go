@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"btd/api/client"
 	"btd/test/netns"
@@ -49,7 +48,10 @@ func TestEmbeddedTracker(t *testing.T) {
 			}
 			t.Run(seed.name+" to "+leech.name+" over "+trackerName(m.tracker), func(t *testing.T) {
 				t.Parallel()
-				ctx, cancel := context.WithTimeout(t.Context(), 75*time.Second)
+				if isIPv6(m.tracker) {
+					needIPv6(t)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				l := newLab(t)
 				tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1, m.tracker)
@@ -77,8 +79,11 @@ func TestEmbeddedTrackerTellsOfItsOwnDaemon(t *testing.T) {
 		for _, theirs := range []string{httpTracker, udpTracker, httpTracker6, udpTracker6} {
 			t.Run(own+" for "+trackerName(theirs), func(t *testing.T) {
 				t.Parallel()
-				ctx, cancel := context.WithTimeout(t.Context(), 75*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
+				if strings.Contains(own+theirs, "[") {
+					needIPv6(t)
+				}
 				l := newLab(t)
 				mine := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1, own)
 				other := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1, theirs) // the same content
@@ -126,12 +131,10 @@ type webAnswer struct {
 func TestEmbeddedTrackerAndNpm(t *testing.T) {
 	t.Parallel()
 	needNetwork(t)
-	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("node is not installed")
-	}
+	need(t, "node")
 	library, err := peerClient()
 	if err != nil {
-		t.Skip("npm's bittorrent-tracker cannot be installed: " + err.Error())
+		unless(t, "npm's bittorrent-tracker cannot be installed: "+err.Error())
 	}
 	wd, err := os.Getwd()
 	if err != nil {
@@ -140,8 +143,11 @@ func TestEmbeddedTrackerAndNpm(t *testing.T) {
 	for _, tracker := range []string{httpTracker, udpTracker, httpTracker6} {
 		t.Run(trackerName(tracker), func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 75*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
+			if isIPv6(tracker) {
+				needIPv6(t)
+			}
 			l := newLab(t)
 			tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1, tracker)
 			b := l.startEmbedded(ctx)

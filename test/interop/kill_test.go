@@ -27,7 +27,7 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	needNetwork(t)
 	need(t, "opentracker")
-	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	l := newLab(t)
 	files := append([]contentFile{{[]string{"00 large.bin"}, 36 << 20}}, oddFiles...)

@@ -90,8 +90,6 @@ func (c *libtorrent) op(ctx context.Context, request map[string]any, out any) er
 	select {
 	case <-ctx.Done():
 		return fmt.Errorf("libtorrent: no answer to %v", request["op"])
-	case <-time.After(30 * time.Second):
-		return fmt.Errorf("libtorrent: no answer to %v", request["op"])
 	case line, ok := <-c.answers:
 		if !ok {
 			<-c.process.Gone
@@ -161,7 +159,7 @@ func (c *libtorrent) stop(ctx context.Context) error {
 	c.in.Close()
 	select {
 	case <-c.process.Gone:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		c.process.Kill()
 	}
 	return err

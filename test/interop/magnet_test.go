@@ -74,7 +74,7 @@ func TestMagnets(t *testing.T) {
 		} {
 			t.Run(p.name, func(t *testing.T) {
 				t.Parallel()
-				ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				l := newLab(t)
 				tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 16<<10, 1, m.tracker)
@@ -93,7 +93,7 @@ func TestPeersTellOfOthers(t *testing.T) {
 	need(t, "/usr/bin/python3")
 	t.Run("btd hears of another from libtorrent", func(t *testing.T) {
 		t.Parallel()
-		ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		l := newLab(t)
 		tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1)
@@ -119,7 +119,7 @@ func TestPeersTellOfOthers(t *testing.T) {
 	})
 	t.Run("libtorrent hears of a seed from btd", func(t *testing.T) {
 		t.Parallel()
-		ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		l := newLab(t)
 		tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"btd/test/netns"
 )
@@ -46,7 +45,7 @@ func TestNeighbours(t *testing.T) {
 			t.Run(p.name, func(t *testing.T) {
 				t.Parallel()
 				need(t, other.programs...)
-				ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				l := newLab(t)
 				tor := makeTorrent(t, l.Dir, "odd things", oddFiles, 64<<10, 1)

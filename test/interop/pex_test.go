@@ -20,7 +20,7 @@ func TestLinkToPeersOfPeers(t *testing.T) {
 	t.Parallel()
 	needNetwork(t)
 	need(t, "/usr/bin/python3")
-	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	l := newWideLab(t)
 	d := l.startDHT(ctx, false)

@@ -126,6 +126,6 @@ func (c *qBittorrent) uploaded(ctx context.Context, t *torrent) (int64, error) {
 }
 
 func (c *qBittorrent) stop(context.Context) error {
-	_, err := c.process.Terminate(20 * time.Second)
+	_, err := c.process.Terminate(time.Minute)
 	return err
 }

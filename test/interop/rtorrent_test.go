@@ -92,7 +92,7 @@ func (c *rtorrent) rpc(ctx context.Context, method string, params ...string) (st
 		return "", err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := fmt.Fprintf(conn, "%d:%s,%s", len(header), header, body.Bytes()); err != nil {
 		return "", err
 	}
@@ -182,6 +182,6 @@ func (c *rtorrent) uploaded(ctx context.Context, t *torrent) (int64, error) {
 }
 
 func (c *rtorrent) stop(context.Context) error {
-	_, err := c.process.Terminate(20 * time.Second)
+	_, err := c.process.Terminate(time.Minute)
 	return err
 }

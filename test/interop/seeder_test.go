@@ -98,7 +98,7 @@ func (s *seeder) serve(conn net.Conn) error {
 		delete(s.conns, conn)
 		s.mu.Unlock()
 	}()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute))
+	_ = conn.SetDeadline(time.Now().Add(2 * patience))
 	if err := shake(conn, s.torrent.hash, s.id); err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func welcome(ctx context.Context, h *netns.Host, addr netip.AddrPort, hash [20]b
 		return false, err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	var id [20]byte // never the same twice: a connection just closed may still be there
 	copy(id[:], fmt.Sprintf("-XX0000-%012d", rand.Int64N(1e12)))
 	if err := shake(conn, hash, id); err != nil {
@@ -259,7 +259,7 @@ func welcome(ctx context.Context, h *netns.Host, addr netip.AddrPort, hash [20]b
 	_, _, err = readMessage(conn)
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		return false, errors.New("neither a message nor the end of the connection within 5 s")
+		return false, errors.New("neither a message nor the end of the connection within a minute")
 	}
 	return err == nil, nil
 }

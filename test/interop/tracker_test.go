@@ -74,6 +74,7 @@ func (l *lab) startOpentracker(ctx context.Context, torrents ...*torrent) {
 // startServer starts btd's own tracker on the hub, for HTTP and UDP over IPv6.
 func (l *lab) startServer() {
 	l.T.Helper()
+	needIPv6(l.T)
 	at := netip.AddrPortFrom(l.Hub.IP6, trackerPort)
 	ln, err := l.Hub.Listen(at)
 	l.Must(err)
@@ -140,8 +141,6 @@ func spaced(query string) string { return strings.ReplaceAll(query, "+", "%20") 
 // waitSwarm waits until the tracker knows so many seeds and leechers.
 func (l *lab) waitSwarm(ctx context.Context, announce string, t *torrent, seeds, leechers int) {
 	l.T.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
-	defer cancel()
 	announce = strings.Replace(announce, "udp://", "http://", 1) // the same tracker, and easier to ask
 	var s, n int
 	err := netns.Poll(ctx, 50*time.Millisecond, "the tracker hears of everybody", func() (ok bool, err error) {

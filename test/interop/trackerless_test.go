@@ -52,7 +52,10 @@ type swap struct {
 func newSwap(t *testing.T, other kind, ipv6 bool) *swap {
 	t.Helper()
 	need(t, other.programs...)
-	ctx, cancel := context.WithTimeout(t.Context(), 240*time.Second)
+	if ipv6 {
+		needIPv6(t)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	t.Cleanup(cancel)
 	l := newWideLab(t)
 	s := &swap{lab: l, ctx: ctx, ipv6: ipv6, other: other, us: newBtd(l.Host("btd")), there: l.Host(other.name)}
@@ -77,7 +80,6 @@ func (s *swap) run() {
 	l.T.Helper()
 	s.dht = l.startDHT(ctx, s.ipv6)
 	s.us.join(s.dht.at[0])
-	s.us.more = []string{"--limit-down", "8MiB", "--limit-up", "8MiB"} // so that its peers are there long enough to be seen
 	l.Must(s.us.start(ctx))
 	s.us.waitExternal(ctx, s.ipv6)
 	s.them.join(s.dht.at...)
@@ -87,17 +89,21 @@ func (s *swap) run() {
 	s.dht.waitAnnounced(ctx, s.theirs, peerAddr(s.there, s.ipv6))
 	l.T.Logf("%s is in the DHT's list of peers after %.1f s", s.other.name, time.Since(began).Seconds())
 
+	s.limit(trickle)
 	began = time.Now()
 	l.Must(s.us.leechMagnet(ctx, s.theirs, bare(s.theirs), s.toUs))
 	first, got := s.first(s.theirs, began)
+	s.limit(0)
 	l.Must(waitDone(ctx, s.us, s.theirs, "btd downloads from "+s.other.name))
 	l.T.Logf("btd asks %s: gave the first peer after %.2f s and all after %.2f s", s.other.name, got.Seconds(), time.Since(began).Seconds())
 	if first.Source != "dht" || first.Incoming || first.Addr != peerAddr(s.there, s.ipv6).String() {
 		l.T.Errorf("btd's first peer is %+v, want %s from the DHT", first, peerAddr(s.there, s.ipv6))
 	}
 
+	s.limit(trickle)
 	began = s.give()
 	_, gave := s.first(s.ours, began)
+	s.limit(0)
 	l.Must(waitDone(ctx, s.them, s.ours, s.other.name+" downloads from btd"))
 	l.T.Logf("%s asks btd: gave the first peer after %.2f s and all after %.2f s", s.other.name, gave.Seconds(), time.Since(began).Seconds())
 
@@ -110,6 +116,16 @@ func (s *swap) run() {
 	if err := s.ours.compare(s.toThem, s.other.noEmpty != ""); err != nil {
 		l.T.Errorf("%s downloaded from btd: %v", s.other.name, err)
 	}
+}
+
+// trickle is a rate, in bytes/s, at which btd's peers stay until they were seen.
+const trickle = 64 << 10
+
+// limit sets btd's rates in bytes/s; 0 is unlimited.
+func (s *swap) limit(rate int64) {
+	s.lab.T.Helper()
+	_, err := s.us.api.SetLimits(s.ctx, client.LimitsPatch{Up: &rate, Down: &rate})
+	s.lab.Must(err)
 }
 
 // give makes the other program find what btd seeds, and returns when its search

@@ -183,6 +183,6 @@ func (c *transmission) uploaded(ctx context.Context, t *torrent) (int64, error) 
 }
 
 func (c *transmission) stop(context.Context) error {
-	_, err := c.process.Terminate(20 * time.Second)
+	_, err := c.process.Terminate(time.Minute)
 	return err
 }
