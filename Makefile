@@ -40,12 +40,12 @@ bench:
 ## interop   the suite with other people's clients (root; installs them with apt)
 interop:
 	@test/install-clients.sh
-	$(GO) test -tags interop -count=1 -parallel 4 -timeout 12m ./test/interop
+	$(GO) test -tags interop -count=1 -parallel 4 -timeout 25m ./test/interop
 
 ## lan       swarms on a local network with slow links (root; installs what it needs with apt)
 lan:
 	@test/install-clients.sh
-	$(GO) test -tags lan -count=1 -timeout 10m ./test/lan
+	$(GO) test -tags lan -count=1 -timeout 25m ./test/lan
 
 ## world     searches and routing tables in a simulated DHT of WORLD_NODES (1000000) nodes; 330 real ones on this machine
 world:

@@ -17,11 +17,17 @@ if [ "${1:-}" = --npm ]; then
   fi
   mkdir -p "$2"
   # What the package would run at its installation is of no use here, and nobody has looked at it. Version 11 needs it.
-  if ! timeout 120 npm install --prefix "$2" --cache "$2/cache" --ignore-scripts --no-audit --no-fund --no-update-notifier \
-    --loglevel=error bittorrent-tracker@10.0.12 >/dev/null; then
-    echo "npm can't fetch bittorrent-tracker" >&2
-    exit 1
-  fi
+  for n in 1 2 3 4; do
+    if timeout -k 5 90 npm install --prefix "$2" --cache "$2/cache" --ignore-scripts --no-audit --no-fund --no-update-notifier \
+      --loglevel=error bittorrent-tracker@10.0.12 </dev/null >/dev/null; then
+      break
+    fi
+    if [ "$n" -eq 4 ]; then
+      echo "npm can't fetch bittorrent-tracker" >&2
+      exit 1
+    fi
+    sleep $((n * n * 3)) # networks fail for a moment
+  done
   rm -rf "${2:?}/cache"
   exit 0
 fi
@@ -36,6 +42,8 @@ wanted=(
   py:libtorrent:python3-libtorrent
   opentracker:opentracker
   mktorrent:mktorrent
+  node:nodejs
+  npm:npm
   ip:iproute2
   tc:iproute2
   unshare:util-linux
@@ -104,16 +112,17 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 apt=(apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=180 -o Dpkg::Use-Pty=0)
 
-# try CMD...: up to five times with growing pauses; networks fail for a moment.
+# try N CMD...: up to N times with growing pauses; networks fail for a moment, and others have apt's locks for a while.
 try() {
-  local n
-  for n in 1 2 3 4 5; do
+  local n most=$1
+  shift
+  for ((n = 1; n <= most; n++)); do
     if "$@" >"$log" 2>&1 </dev/null; then
       return 0
     fi
-    if [ "$n" -lt 5 ]; then
-      echo "install-clients: '$*' did not work (try $n of 5): $(tail -n 1 "$log")" >&2
-      sleep $((n * n * 2))
+    if [ "$n" -lt "$most" ]; then
+      echo "install-clients: '$*' did not work (try $n of $most): $(tail -n 1 "$log")" >&2
+      sleep $((n < 6 ? n * n * 2 : 60))
     fi
   done
   cat "$log" >&2
@@ -121,8 +130,9 @@ try() {
 }
 
 echo "installing: ${packages[*]}"
-try "${apt[@]}" update
-try "${apt[@]}" install -y --no-install-recommends "${packages[@]}"
+# A source that the packages are not from may be broken.
+try 4 "${apt[@]}" update || echo "install-clients: going on with the package lists as they are" >&2
+try 6 "${apt[@]}" install -y --no-install-recommends "${packages[@]}"
 
 mapfile -t packages < <(missing)
 if [ ${#packages[@]} -ne 0 ]; then
