@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -23,7 +24,7 @@ func acceptRaw(t *testing.T, s *Session, c content, can rawReserved) *rawPeer {
 	if err := s.AddPeers(t.Context(), c.meta.Hash, []netip.AddrPort{l.Addr().(*net.TCPAddr).AddrPort()}); err != nil {
 		t.Fatal(err)
 	}
-	l.(*net.TCPListener).SetDeadline(time.Now().Add(20 * time.Second))
+	l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +34,7 @@ func acceptRaw(t *testing.T, s *Session, c content, can rawReserved) *rawPeer {
 	if r.data, err = os.ReadFile(filepath.Join(c.dir, "content")); err != nil {
 		t.Fatal(err)
 	}
-	r.deadline(10 * time.Second)
+	r.deadline(patience)
 	h, err := peerwire.ReadHandshake(conn)
 	if err != nil || !h.Fast() || !h.Extended() || h.DHT() {
 		t.Fatalf("handshake %+v, %v", h, err)
@@ -45,7 +46,7 @@ func acceptRaw(t *testing.T, s *Session, c content, can rawReserved) *rawPeer {
 	if can.extended {
 		h.SetExtended()
 	}
-	copy(h.PeerID[:], "-RA0001-"+conn.LocalAddr().String()+"xxxxxxxxxxxx")
+	copy(h.PeerID[:], fmt.Sprintf("-RA0001-%012d", l.Addr().(*net.TCPAddr).Port))
 	r.send(h.Append(nil))
 	return r
 }
@@ -60,7 +61,7 @@ func (r *rawPeer) give(m peerwire.Message) {
 // serveUntil answers requests until ok says so of a message.
 func (r *rawPeer) serveUntil(what string, ok func(peerwire.Message) bool) {
 	r.t.Helper()
-	r.deadline(20 * time.Second)
+	r.deadline(patience)
 	for range 100000 {
 		m, err := r.next()
 		if err != nil {
@@ -189,13 +190,21 @@ func TestUnrequestedBlocks(t *testing.T) {
 	s := started(t, c)
 	p := acceptRaw(t, s, c, fastPeer)
 	wrong := make([]byte, piece.BlockSize)
-	var out []byte
+	var out, haves []byte
 	for i := range uint32(16) {
 		out = peerwire.AppendPiece(out, i, 0, wrong)
 	}
+	for i := range piece.Index(15) {
+		haves = peerwire.AppendHave(haves, i)
+	}
+	end := func(m peerwire.Message) bool { return m.ID == peerwire.NotInterested }
 	p.send(out) // before it even says what it has
-	p.send(peerwire.AppendUnchoke(peerwire.AppendHaveAll(nil)))
-	p.serveUntil("the end of interest", func(m peerwire.Message) bool { return m.ID == peerwire.NotInterested })
+	p.send(peerwire.AppendUnchoke(haves))
+	p.serveUntil("the end of interest", end)
+	// Somebody else has the last piece: one who has all would be left at the end.
+	q := acceptRaw(t, s, c, fastPeer)
+	q.send(peerwire.AppendUnchoke(peerwire.AppendHave(nil, 15)))
+	q.serveUntil("the end of interest in the last piece", end)
 	p.send(out) // nor when all is here
 	v := await(t, s, c, "completion", complete)
 	if v.Corrupt != 0 || v.Downloaded > v.Size {
@@ -249,23 +258,44 @@ func TestCancelledThenRejected(t *testing.T) {
 	m := b.until(peerwire.Cancel)
 	out := peerwire.AppendReject(nil, piece.Block{Piece: piece.Index(m.Index), Begin: m.Begin, Length: m.Length})
 	b.send(peerwire.AppendChoke(out))
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		var choked, paused bool
-		s.look(s.byWire(c.meta.Hash.Wire()), func(t *torrent) {
+	var paused bool
+	until(t, "choke", func() (choked bool) {
+		inLoop(t, s, c, func(t *torrent) {
 			for _, p := range t.peers.all {
 				if p.hs.PeerID[8] == 'b' {
 					choked, paused = p.down.choked, !p.down.pause.IsZero()
 				}
 			}
 		})
-		if choked {
-			if paused {
-				t.Error("a peer that answered a cancel is not asked for a while")
-			}
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the choke was not seen")
-		}
+		return choked
+	})
+	if paused {
+		t.Error("a peer that answered a cancel is not asked for a while")
 	}
+}
+
+// TestSeedsPartOnceBothKnow: the other side hears that we are complete before we
+// leave it, however long it was connected.
+func TestSeedsPartOnceBothKnow(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"": 64 << 10})
+	s := started(t, c)
+	p := acceptRaw(t, s, c, fastPeer)
+	inLoop(t, s, c, func(t *torrent) { t.clock.tick = t.now.Add(time.Hour) }) // the test ticks
+	p.send(peerwire.AppendUnchoke(peerwire.AppendHaveAll(nil)))
+	p.serveUntil("the end of interest", func(m peerwire.Message) bool { return m.ID == peerwire.NotInterested })
+	inLoop(t, s, c, func(loop *torrent) {
+		p := loop.peers.all[0]
+		p.joined = loop.now.Add(-time.Hour)
+		for _, want := range []struct {
+			after  time.Duration
+			closed bool
+		}{{0, false}, {uselessAfter, false}, {1, true}} {
+			loop.now = loop.now.Add(want.after)
+			if loop.tickPeers(); p.closed != want.closed {
+				t.Errorf("%v later: closed is %t", want.after, p.closed)
+			}
+		}
+	})
+	p.untilClosed()
 }

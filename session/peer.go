@@ -22,6 +22,7 @@ type peer struct {
 	ext      peerwire.ExtHandshake
 	client   string
 	joined   time.Time
+	seeds    time.Time // since when both sides are complete; zero if they are not
 
 	has   *piece.Peer // nil while the metadata is missing
 	early *early      // what it said then

@@ -295,7 +295,20 @@ func (t *torrent) send(p *peer) {
 const (
 	keepAliveAfter = 110 * time.Second // BEP 3 closes after two minutes of silence
 	silentAfter    = 150 * time.Second
+	uselessAfter   = 5 * time.Second // since both sides were complete
 )
+
+// useless tells whether p and we have had nothing to give each other for a while.
+// Not at once: it is to hear first that we are complete, or it dials us again.
+func (t *torrent) useless(p *peer) bool {
+	switch {
+	case t.pick.Missing() > 0 || !p.has.IsSeed():
+		p.seeds = time.Time{}
+	case p.seeds.IsZero():
+		p.seeds = t.now
+	}
+	return !p.seeds.IsZero() && t.now.Sub(p.seeds) > uselessAfter
+}
 
 // tickPeers measures rates, keeps connections alive and closes dead ones.
 func (t *torrent) tickPeers() {
@@ -308,7 +321,7 @@ func (t *torrent) tickPeers() {
 		case t.now.Sub(p.wire.lastRecv) > silentAfter:
 			t.drop(p, errTimeout)
 			continue
-		case t.pick.Missing() == 0 && p.has.IsSeed() && t.now.Sub(p.joined) > 5*time.Second:
+		case t.useless(p):
 			t.drop(p, errBothSeeds)
 			continue
 		case t.now.Sub(p.wire.lastSent) > keepAliveAfter:

@@ -1,6 +1,10 @@
 package session
 
 import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -88,5 +92,41 @@ func awaitStates(t *testing.T, s *Session, all [3]content, want ...State) {
 	})
 	if !seen {
 		t.Fatalf("states %v, want %v", got, want)
+	}
+}
+
+// inLoop runs f in the loop of c, which is woken if it sleeps. f must not end
+// the test.
+func inLoop(t *testing.T, s *Session, c content, f func(t *torrent)) {
+	t.Helper()
+	e, err := s.find(c.meta.Hash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		loop := s.wake(e, false)
+		if loop == nil {
+			t.Fatalf("no loop may run: %+v", e.picture())
+		}
+		err := loop.ask(ctx, f)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, errGone) {
+			t.Fatalf("the loop does not answer: %v", err)
+		}
+		<-loop.done
+	}
+}
+
+// goroutines is the stacks of those that are there now.
+func goroutines() []string {
+	for size := 1 << 20; ; size *= 2 {
+		buf := make([]byte, size)
+		if n := runtime.Stack(buf, true); n < size {
+			return strings.Split(string(buf[:n]), "\n\n")
+		}
 	}
 }
