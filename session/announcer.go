@@ -322,6 +322,11 @@ func (a *announcer) announce(it *announced, an tracker.Announce, work context.Co
 		it.sched.Failed(now, an.ID, err)
 	} else {
 		it.sched.Succeeded(now, an.ID, resp)
+		// A tracker inside a network sees what says nothing outside of it, and one
+		// that lies would have us take a neighbour for ourselves.
+		if resp.External.IsValid() && !metainfo.ScopeLAN.Covers(resp.External) {
+			a.s.external.Store(&resp.External)
+		}
 		it.swarm = SwarmCounts{resp.Seeds, resp.Leechers, resp.Downloads}
 	}
 	a.pump(it, now)
@@ -329,11 +334,6 @@ func (a *announcer) announce(it *announced, an tracker.Announce, work context.Co
 	if err != nil {
 		a.s.log.Debug("announce", "tracker", an.URL, "torrent", it.e.hash, "err", err)
 		return
-	}
-	// A tracker inside a network sees what says nothing outside of it, and one
-	// that lies would have us take a neighbour for ourselves.
-	if resp.External.IsValid() && !metainfo.ScopeLAN.Covers(resp.External) {
-		a.s.external.Store(&resp.External)
 	}
 	it.e.setSwarm(SwarmCounts{resp.Seeds, resp.Leechers, resp.Downloads})
 	a.s.found(it.e, resp.Peers, FromTracker)

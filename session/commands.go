@@ -82,9 +82,6 @@ func (s *Session) enlist(e *entry, rec resume.Record, file []byte, stored *resum
 		s.vault.release(e)
 		return nil, fmt.Errorf("recording the torrent: %w", err)
 	}
-	e.mu.Lock()
-	e.fresh = false
-	e.mu.Unlock()
 	v := e.view.Load()
 	s.hub.publish(EventAdded, e.hash, v, "")
 	s.log.Info("added", "torrent", e.hash.String(), "name", rec.Name, "dir", rec.Dir)
@@ -92,6 +89,10 @@ func (s *Session) enlist(e *entry, rec resume.Record, file []byte, stored *resum
 		s.hub.publish(EventCompleted, e.hash, v, "")
 		s.log.Info("complete", "torrent", e.hash.String(), "name", rec.Name)
 	}
+	// A loop may begin from here on: whatever it tells comes after that it was added.
+	e.mu.Lock()
+	e.fresh = false
+	e.mu.Unlock()
 	s.queue.touch(e)
 	return v, nil
 }

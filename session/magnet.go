@@ -126,12 +126,16 @@ func (s *Session) mergeMagnet(ctx context.Context, e *entry, m *metainfo.Magnet,
 			}
 			rec, _ = e.record()
 		}
+	}
+	// Before the peers: as long as nothing is missing a seed is of no use, and not
+	// dialled for a while.
+	if err := s.wantMore(ctx, e, m); err != nil {
+		return Torrent{}, true, err
+	}
+	if !rec.Private {
 		s.deliver(e, call(func(t *torrent) { t.resolvePeers(m.Peers) }))
 	}
 	if err := s.AddPeers(ctx, e.hash, o.Peers); err != nil {
-		return Torrent{}, true, err
-	}
-	if err := s.wantMore(ctx, e, m); err != nil {
 		return Torrent{}, true, err
 	}
 	return *e.view.Load(), true, nil
