@@ -17,7 +17,7 @@ import (
 const (
 	adoptBytes = 512 << 10   // more is verified in the background
 	adoptFiles = 64          // likewise
-	adoptTime  = time.Second // so long an answer to an add may be held up
+	adoptTime  = time.Second // so long an answer to an add may be held up, unless Config says otherwise
 	adoptions  = 4           // at a time
 )
 
@@ -32,7 +32,7 @@ func (s *Session) adopt(ctx context.Context, m *metainfo.Metainfo, rec *resume.R
 			return nil
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, adoptTime)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.adoptTime)
 	defer cancel()
 	found := make(chan *resume.Commit, 1)
 	dir := rec.Dir

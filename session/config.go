@@ -47,7 +47,10 @@ type Config struct {
 	Prealloc bool // reserve the space of files before writing to them
 	Storage  storage.Config
 
-	changeEvery time.Duration // between two looks at files that change; tests have less
+	// Tests have other times than everybody else.
+	changeEvery  time.Duration // between two looks at files that change
+	adoptTime    time.Duration // for a look at the content of a torrent that is added
+	closeTimeout time.Duration // that Close waits for disks
 
 	AnnounceRate int          // first announces a second where many torrents start together; 0 means 50
 	Log          *slog.Logger // nil means slog.Default()
@@ -83,8 +86,13 @@ func (c Config) withDefaults() Config {
 	if c.SyncBytes == 0 {
 		c.SyncBytes = 4 << 30
 	}
-	if c.changeEvery == 0 {
-		c.changeEvery = changeEvery
+	for _, d := range []struct {
+		p *time.Duration
+		v time.Duration
+	}{{&c.changeEvery, changeEvery}, {&c.adoptTime, adoptTime}, {&c.closeTimeout, closeTimeout}} {
+		if *d.p == 0 {
+			*d.p = d.v
+		}
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -210,7 +210,7 @@ func (s *Session) Close() error {
 			torrents = append(torrents, t)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.closeTimeout)
 	defer cancel()
 	ended := awaitAll(ctx, torrents) && s.adoptions.end(ctx)
 	<-told
@@ -227,7 +227,7 @@ func (s *Session) Close() error {
 	return errors.Join(s.store.Close(), s.db.Close())
 }
 
-// closeTimeout is how long Close waits for disks.
+// closeTimeout is how long Close waits for disks, unless Config says otherwise.
 const closeTimeout = 7 * time.Second
 
 var errStuck = errors.New("some torrents' disks did not answer: what was not recorded will be verified at the next start")

@@ -106,6 +106,8 @@ func open(t *testing.T, edit func(*Config)) *Session {
 	cfg := Config{
 		StateDir: t.TempDir(), Dir: t.TempDir(), Listen: "127.0.0.1:0", Version: "0.0.1",
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+
+		closeTimeout: patience, // a disk may be busy with something else
 	}
 	if edit != nil {
 		edit(&cfg)
