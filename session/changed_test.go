@@ -204,8 +204,10 @@ func TestFileTouchedWhileShared(t *testing.T) {
 // TestFileThatChangesAllTheTime: it is not hashed each time, and the others are
 // served meanwhile. Once it is left alone, it is served as well.
 func TestFileThatChangesAllTheTime(t *testing.T) {
+	t.Parallel()
 	c := makeContent(t, 64<<10, map[string]int{"log": 1 << 20, "other": 1 << 20})
-	seed := seedOf(t, c, func(c *Config) { c.changeEvery, c.Limits.Up = 3*time.Second, 512<<10 })
+	// So long it may take to touch the file again, or to ask for it again.
+	seed := seedOf(t, c, func(c *Config) { c.changeEvery, c.Limits.Up = 8*time.Second, 512<<10 })
 	recorded(t, seed, c)
 	name := filepath.Join(c.dir, "content", "log")
 	leech := open(t, nil)
@@ -218,11 +220,14 @@ func TestFileThatChangesAllTheTime(t *testing.T) {
 		return v.State == StateError && strings.Contains(v.Error, "content/log has changed again soon after") && v.PiecesHave == 16
 	}
 	await(t, seed, c, "the file to be set aside", restless)
-	// Who was cut off waits before coming back; others are served at once.
+	// Who was cut off waits before coming back, unless told; others are served at once.
 	second, third := open(t, nil), open(t, nil)
 	add(t, second, c, AddOptions{Peers: addrs(seed)})
 	await(t, second, c, "the other file", func(v Torrent) bool {
 		touch(t, name)
+		if err := second.AddPeers(t.Context(), c.meta.Hash, addrs(seed)); err != nil {
+			t.Fatal(err)
+		}
 		return v.PiecesHave >= 16
 	})
 	await(t, seed, c, "seeding", func(v Torrent) bool { return v.State == StateSeeding && v.Error == "" })
@@ -238,34 +243,21 @@ func TestChangesThatAreNotThere(t *testing.T) {
 	c := makeContent(t, 64<<10, map[string]int{"a": 1 << 20})
 	seed := seedOf(t, c, quick)
 	recorded(t, seed, c)
-	e, err := seed.find(c.meta.Hash)
-	if err != nil {
-		t.Fatal(err)
-	}
-	run := seed.wake(e, false)
-	for i := range mostVain {
-		err := run.ask(t.Context(), func(t2 *torrent) {
-			if t2.disk.files.Sealed() == nil {
+	inLoop(t, seed, c, func(run *torrent) {
+		for i := range mostVain {
+			if run.disk.files.Sealed() == nil {
 				t.Errorf("no seal any more after %d times", i)
 			}
-			t2.disk.changes.found = true
-			t2.looked(nil, t2.disk.files.Sealed(), nil)
-			if !t2.disk.readable() || t2.disk.stuck() {
+			run.disk.changes.found = true
+			run.looked(nil, run.disk.files.Sealed(), nil)
+			if !run.disk.readable() || run.disk.stuck() {
 				t.Error("nobody is served")
 			}
-		})
-		if err != nil {
-			t.Fatal(err)
 		}
-	}
-	err = run.ask(t.Context(), func(t2 *torrent) {
-		if t2.disk.files.Sealed() != nil {
+		if run.disk.files.Sealed() != nil {
 			t.Error("the file system is still asked")
 		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestFileReplacedWhileIdle: a torrent that has no loop is looked at when it

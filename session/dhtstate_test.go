@@ -129,6 +129,7 @@ func TestPrivateTorrentsAskNothingOfTheDHT(t *testing.T) {
 	add(t, s, missing, AddOptions{})
 	await(t, s, missing, "a download", func(v Torrent) bool { return v.State == StateDownloading })
 	for _, c := range []content{whole, missing} {
+		until(t, "first announce", func() bool { return s.announcer.knows(s.byWire(c.meta.Hash.Wire())) })
 		if err := s.Reannounce(t.Context(), c.meta.Hash); err != nil {
 			t.Fatal(err)
 		}
@@ -167,19 +168,18 @@ func TestPrivateNetworksStayApart(t *testing.T) {
 	for _, s := range []*Session{stranger, friend} {
 		until(t, "node", func() bool { st := s.DHTStats(); return st.Nodes() > 0 })
 	}
-	look := func(s *Session) []netip.AddrPort {
+	look := func(s *Session) (found DHTFound) { // until a node answers in time
 		t.Helper()
-		found, err := s.DHTLookup(t.Context(), c.meta.Hash.Wire(), nil, func([]netip.AddrPort) {})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return found.Peers
+		until(t, "node to answer", func() bool {
+			var err error
+			found, err = s.DHTLookup(t.Context(), c.meta.Hash.Wire(), nil, func([]netip.AddrPort) {})
+			return err == nil && found.Replies > 0
+		})
+		return found
 	}
-	if got := look(friend); !slices.Contains(got, seed.Addr()) {
-		t.Errorf("in its own network %v is found", got)
-	}
-	if got := look(stranger); len(got) > 0 {
-		t.Errorf("in the other network %v is found", got)
+	until(t, "seed in its own network", func() bool { return slices.Contains(look(friend).Peers, seed.Addr()) })
+	if got := look(stranger); len(got.Peers) > 0 {
+		t.Errorf("in the other network %v is found", got.Peers)
 	}
 	until(t, "node of the stranger alone in its network", func() bool { return bootB.Stats().IPv4.Nodes == 1 })
 	until(t, "two nodes in the other", func() bool { return bootA.Stats().IPv4.Nodes == 2 })

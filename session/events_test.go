@@ -23,7 +23,7 @@ func TestEventsComeInOrder(t *testing.T) {
 	}
 	order := map[EventKind]int{}
 	var last uint64
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(patience)
 	for n := 1; order[EventRemoved] == 0; n++ {
 		select {
 		case ev, ok := <-events:

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"sync"
 	"testing"
-	"time"
 )
 
 // fakeTracker answers as the test wants and remembers what it was asked.
@@ -70,21 +69,23 @@ func (f *fakeTracker) count(event string) (n int) {
 // await waits for the nth announce with an event.
 func (f *fakeTracker) await(t *testing.T, event string, n int) asked {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
+	var nth asked
+	seen := patient(func() bool {
 		left := n
 		for _, a := range f.all() {
 			if a.Get("event") == event {
 				if left--; left == 0 {
-					return a
+					nth = a
+					return true
 				}
 			}
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no announce %d with the event %q in %v", n, event, f.all())
-		}
-		time.Sleep(2 * time.Millisecond)
+		return false
+	})
+	if !seen {
+		t.Fatalf("no announce %d with the event %q in %v", n, event, f.all())
 	}
+	return nth
 }
 
 // answerPeers is a good answer; more is further bencoded pairs that sort
@@ -103,15 +104,20 @@ func say(body string) func(http.ResponseWriter, *http.Request, int) {
 	return func(w http.ResponseWriter, _ *http.Request, _ int) { fmt.Fprint(w, body) }
 }
 
-// deadTracker is the URL of a port where nobody listens.
+// deadTracker is the URL of a port where nobody listens, nor will: it is in use
+// for a connection to somewhere else.
 func deadTracker(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close()
-	return "http://" + l.Addr().String() + "/announce"
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(); l.Close() })
+	return "http://" + conn.LocalAddr().String() + "/announce"
 }
 
 // trackerOf is the picture of one tracker.
@@ -132,14 +138,11 @@ func trackerOf(t *testing.T, s *Session, c content, url string) Tracker {
 
 // settledTracker is trackerOf once no announce to it is under way: completion
 // announces at once, so a tracker that works may be in the middle of the next.
-func settledTracker(t *testing.T, s *Session, c content, url string) Tracker {
+func settledTracker(t *testing.T, s *Session, c content, url string) (v Tracker) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		v := trackerOf(t, s, c, url)
-		if v.Status != "announcing" || time.Now().After(deadline) {
-			return v
-		}
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "end of the announce", func() bool {
+		v = trackerOf(t, s, c, url)
+		return v.Status != "announcing"
+	})
+	return v
 }

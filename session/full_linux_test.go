@@ -110,7 +110,9 @@ func TestFullDisk(t *testing.T) {
 	if v.Have < 3<<20 || v.Have > 4<<20 {
 		t.Errorf("have %d bytes on a disk that holds 4 MiB", v.Have)
 	}
-	if v.Downloaded > v.Have+memory+64<<10 {
+	// The memory may be filled again between the error and the moment that the
+	// loop hears of it.
+	if v.Downloaded > v.Have+2*memory+64<<10 {
 		t.Errorf("downloaded %d bytes for %d", v.Downloaded, v.Have)
 	}
 	// What it has is served meanwhile.
@@ -123,7 +125,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	v = await(t, leech, c, "completion", complete)
 	c.same(t, dir)
-	if v.Downloaded > v.Size+memory+256<<10 {
+	if v.Downloaded > v.Size+2*memory+256<<10 {
 		t.Errorf("downloaded %d bytes of %d: some were fetched twice", v.Downloaded, v.Size)
 	}
 	await(t, other, c, "completion", complete)

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -40,20 +39,15 @@ func TestIdleSeeds(t *testing.T) {
 			loops = append(loops, loop)
 		}
 	}
-	deadline := time.Now().Add(60 * time.Second)
 	for _, c := range []content{called, told} {
-		for s.byWire(c.meta.Hash.Wire()).running() != nil {
-			if time.Now().After(deadline) {
-				t.Fatal("the loop does not end")
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
+		until(t, "end of the loop", func() bool { return s.byWire(c.meta.Hash.Wire()).running() == nil })
 		await(t, s, c, "seeding", complete)
 	}
 	for _, loop := range loops {
 		<-loop.done
-		if g := goroutinesOf(fmt.Sprintf("%p", loop)); g != "" {
-			t.Errorf("a goroutine is left:\n%s", g)
+		left := "" // they say that they are through before they are
+		if !patient(func() bool { left = goroutineOf(fmt.Sprintf("%p", loop)); return left == "" }) {
+			t.Errorf("a goroutine is left:\n%s", left)
 		}
 	}
 	if n := s.Stats().OpenFiles; n != 0 {
@@ -67,13 +61,13 @@ func TestIdleSeeds(t *testing.T) {
 	if err := s.Reannounce(t.Context(), told.meta.Hash); err != nil {
 		t.Fatal(err)
 	}
-	l.(*net.TCPListener).SetDeadline(time.Now().Add(20 * time.Second))
+	l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatalf("nobody calls the address that the tracker gave: %v", err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	if h, err := peerwire.ReadHandshake(conn); err != nil || h.InfoHash != told.meta.Hash.Wire() {
 		t.Errorf("handshake %+v, %v", h, err)
 	}
@@ -82,11 +76,9 @@ func TestIdleSeeds(t *testing.T) {
 	}
 }
 
-// goroutinesOf is the stack of a goroutine that has arg among its arguments.
-func goroutinesOf(arg string) string {
-	buf := make([]byte, 8<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-	for _, g := range strings.Split(string(buf), "\n\n") {
+// goroutineOf is the stack of a goroutine that has arg among its arguments.
+func goroutineOf(arg string) string {
+	for _, g := range goroutines() {
 		if strings.Contains(g, arg) {
 			return g
 		}

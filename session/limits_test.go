@@ -11,12 +11,19 @@ import (
 
 func TestStopAtRatio(t *testing.T) {
 	c := makeContent(t, 64<<10, map[string]int{"": 2 << 20})
-	seed := seedOf(t, c, func(cfg *Config) { cfg.RatioLimit = 1 })
-	leech := open(t, nil)
+	alone := func(cfg *Config) { cfg.NoPEX = true } // so that all is the seed's
+	seed := seedOf(t, c, func(cfg *Config) { alone(cfg); cfg.RatioLimit = 1.5 })
+	leech := open(t, alone)
 	add(t, leech, c, AddOptions{Peers: addrs(seed)})
 	await(t, leech, c, "completion", complete)
+	if err := leech.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// What the next one has when the seed stops depends on what is on its way.
+	next := open(t, alone)
+	add(t, next, c, AddOptions{Peers: addrs(seed)})
 	v := await(t, seed, c, "the stop", func(v Torrent) bool { return v.State == StateStopped })
-	if v.Uploaded < v.Size || v.Error == "" {
+	if v.Uploaded < v.Size*3/2 || v.Error == "" {
 		t.Errorf("stopped after %d bytes of %d, saying %q", v.Uploaded, v.Size, v.Error)
 	}
 	// It stays stopped, also over a restart.
@@ -36,19 +43,20 @@ func TestStopAfterSeedTime(t *testing.T) {
 	}
 }
 
-// TestUploadLimitIsHeldAndShared serves eight downloaders at 5 MiB/s for
+// TestUploadLimitIsHeldAndShared serves eight downloaders at 3 MiB/s for
 // eight seconds. Correctness of the rate is the feature here, hence the clock.
 func TestUploadLimitIsHeldAndShared(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 10 s")
 	}
-	const rate = 5 << 20
-	c := makeContent(t, 256<<10, map[string]int{"": 240 << 20})
+	const rate = 3 << 20
+	c := makeContent(t, 256<<10, map[string]int{"": 32 << 20})
 	seed := seedOf(t, c, func(cfg *Config) {
 		cfg.Limits.Up = rate
 		cfg.UploadSlotsPerTorrent = 8
 	})
 	var leeches []*Session
+	began := time.Now()
 	for range 8 {
 		// Without upload they cannot trade, so that all bytes are the seed's.
 		s := open(t, func(cfg *Config) { cfg.Limits.Up = 1 })
@@ -61,7 +69,7 @@ func TestUploadLimitIsHeldAndShared(t *testing.T) {
 	up := func() int64 { return seed.byWire(c.meta.Hash.Wire()).tot.up.Load() }
 	down := func(s *Session) int64 { return s.byWire(c.meta.Hash.Wire()).tot.down.Load() }
 	time.Sleep(time.Second)
-	holds(t, "the seed sent", rate, up, func(seconds float64, before []int64) bool {
+	holds(t, "the seed sent", rate, began, up, func(seconds float64, before []int64) bool {
 		fair := true
 		for i, s := range leeches {
 			share := float64(down(s)-before[i]) / seconds / (rate / 8)
@@ -81,52 +89,57 @@ func TestUploadLimitIsHeldAndShared(t *testing.T) {
 
 // holds checks that counter grows by rate bytes a second, within 3 %, over some
 // seconds in a row. A machine that is busy with something else may be slower,
-// and gets five chances; there is no excuse for being faster. also, if given, is told how long it was and what sample said at the
-// start.
-func holds(t *testing.T, what string, rate float64, counter func() int64, also func(float64, []int64) bool, sample func() []int64) {
+// or make up for a moment in which it was, and gets five chances; there is no
+// excuse for being faster since began, when the limit was set and counter was 0.
+// also, if given, is told how long it was and what sample said at the start.
+func holds(t *testing.T, what string, rate float64, began time.Time, counter func() int64, also func(float64, []int64) bool, sample func() []int64) {
 	t.Helper()
 	for range 5 {
 		var before []int64
 		if sample != nil {
 			before = sample()
 		}
-		from, began := counter(), time.Now()
+		early := time.Now()
+		from := counter()
+		late := time.Now()
 		time.Sleep(8 * time.Second)
-		seconds := time.Since(began).Seconds()
-		got := float64(counter()-from) / seconds
+		seconds := time.Since(late).Seconds()
+		sent := counter()
+		unsure := time.Since(early).Seconds() - seconds
+		got := float64(sent-from) / seconds
 		t.Logf("%s %.3f MiB/s, want %.3f within 3 %%", what, got/(1<<20), rate/(1<<20))
-		if math.Abs(got/rate-1) <= 0.03 && (also == nil || also(seconds, before)) {
+		if all := time.Since(began).Seconds(); float64(sent) > 1.03*rate*all {
+			t.Fatalf("%s more than the limit: %d bytes in %.3f s", what, sent, all)
+		}
+		if math.Abs(got/rate-1) <= 0.03 && unsure < 0.1 && (also == nil || also(seconds, before)) {
 			return
 		}
-		if got > 1.03*rate {
-			t.Fatalf("%s more than the limit", what)
-		}
 	}
-	t.Errorf("%s less five times: the limit is not held", what)
+	t.Errorf("%s another amount five times: the limit is not held", what)
 }
 
 func TestDownloadLimit(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 10 s")
 	}
-	const rate = 5 << 20
-	c := makeContent(t, 256<<10, map[string]int{"": 240 << 20})
+	const rate = 1 << 20
+	c := makeContent(t, 64<<10, map[string]int{"": 64 << 20})
 	seed := seedOf(t, c, nil)
 	leech := open(t, nil)
+	began := time.Now()
 	add(t, leech, c, AddOptions{Peers: addrs(seed), Limits: Limits{Down: rate}})
 	await(t, leech, c, "the first bytes", func(v Torrent) bool { return v.Downloaded > 0 })
 	down := func() int64 { return leech.byWire(c.meta.Hash.Wire()).tot.down.Load() }
 	time.Sleep(time.Second)
-	holds(t, "it downloaded", rate, down, nil, nil)
-	// Lifting the limit is felt at once.
+	holds(t, "it downloaded", rate, began, down, nil, nil)
+	// That a limit was lifted is felt: with the last one the rest would take hours.
+	if err := leech.SetLimits(context.Background(), c.meta.Hash, Limits{Down: 1000}); err != nil {
+		t.Fatal(err)
+	}
 	if err := leech.SetLimits(context.Background(), c.meta.Hash, Limits{}); err != nil {
 		t.Fatal(err)
 	}
-	from, began := down(), time.Now()
 	await(t, leech, c, "completion", complete)
-	if left, took := float64(down()-from), time.Since(began).Seconds(); left/took < 1.5*rate {
-		t.Errorf("the last %.0f MiB took %.1f s: the limit was not lifted", left/(1<<20), took)
-	}
 }
 
 // One host that connects and says nothing does not keep others out.

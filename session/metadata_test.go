@@ -25,7 +25,7 @@ func TestMetadataCountsInTheUploadLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, _ := dialExt(t, s, single, "limited", peerwire.ExtHandshake{M: peerwire.ExtIDs{peerwire.ExtMetadata: 9}})
-	r.deadline(time.Minute)
+	r.deadline(patience)
 	pieces := peerwire.MetadataPieces(len(c.meta.Raw))
 	began := time.Now()
 	for i := range 3 * pieces {
@@ -117,7 +117,7 @@ func TestOneHostCannotHoldAllPlaces(t *testing.T) {
 		if _, err := conn.Write(h.Append(nil)); err != nil {
 			t.Fatal(err)
 		}
-		if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := peerwire.ReadHandshake(conn); err != nil {
