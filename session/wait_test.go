@@ -13,12 +13,19 @@ import (
 // takes on a machine that has something else to do.
 const patience = 60 * time.Second
 
-// patient looks until cond is true, and says whether it ever was.
+// patient looks until cond is true, and says whether it ever was. Time in which
+// nobody looked counts little: the whole process may have had no turn.
 func patient(cond func() bool) bool {
-	for deadline := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	const atMost = 5 * time.Second // between two looks
+	spent, last := time.Duration(0), time.Now()
+	for !cond() {
+		if spent > patience {
 			return false
 		}
+		time.Sleep(5 * time.Millisecond)
+		now := time.Now()
+		spent += min(now.Sub(last), atMost)
+		last = now
 	}
 	return true
 }
