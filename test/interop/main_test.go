@@ -65,6 +65,7 @@ func newWideLab(t *testing.T) *lab {
 // needs.
 func needNetwork(t *testing.T) {
 	t.Helper()
+	need(t, "ip")
 	why, err := netns.Lack()
 	switch {
 	case err != nil:
@@ -72,7 +73,6 @@ func needNetwork(t *testing.T) {
 	case why != "":
 		t.Skip(why)
 	}
-	need(t, "ip")
 }
 
 // needIPv6 skips a test where the kernel has no IPv6.

@@ -64,13 +64,13 @@ var programs = sync.OnceValue(func() error {
 // where a program is missing; the latter is a failure with LAN_REQUIRED=1 (CI).
 func newLab(t *testing.T) *netns.Lab {
 	t.Helper()
+	if p := netns.Missing("ip", "tc", "unshare"); p != "" && os.Getenv("LAN_REQUIRED") == "1" {
+		t.Fatal("required, but " + p)
+	} else if p != "" {
+		t.Skip(p)
+	}
 	why, err := netns.Lack()
 	if why == "" && err == nil {
-		if p := netns.Missing("ip", "tc", "unshare"); p != "" && os.Getenv("LAN_REQUIRED") == "1" {
-			t.Fatal("required, but " + p)
-		} else if p != "" {
-			t.Skip(p)
-		}
 		why, err = netns.LackOfShaping()
 	}
 	switch {
