@@ -24,10 +24,13 @@ import (
 
 var testHash = [20]byte{0, 1, 2, ' ', '+', '%', '&', '=', 'a', 'Z', '~', '.', '-', '_', 0x7f, 0x80, 0xff, '/', '?', '#'}
 
+// patience is how long a test waits for what must come, on a busy machine.
+const patience = time.Minute
+
 func testClient(t *testing.T, cfg Config) *Client {
 	t.Helper()
 	if cfg.Timeout == 0 {
-		cfg.Timeout = 10 * time.Second
+		cfg.Timeout = patience
 	}
 	c := NewClient(cfg)
 	t.Cleanup(c.Close)
@@ -332,7 +335,7 @@ func TestSlowTracker(t *testing.T) {
 				return
 			case <-r.Context().Done():
 				return
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(100 * time.Millisecond):
 			}
 		}
 	})
@@ -345,28 +348,37 @@ func TestSlowTracker(t *testing.T) {
 	t.Cleanup(func() { close(hold) })
 	c := testClient(t, Config{Timeout: 300 * time.Millisecond})
 	for name, u := range map[string]string{"dribble": dribble, "silent": silent} {
-		began := time.Now()
 		_, err := c.Announce(t.Context(), Request{URL: u})
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within") {
 			t.Errorf("%s: %v", name, err)
 		}
-		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("%s took %v", name, took)
-		}
 	}
+}
+
+// refusing is a TCP address where nobody listens, nor can while the test runs:
+// an outgoing connection has the port.
+func refusing(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	conn, err := net.Dial("tcp4", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn.LocalAddr().String()
 }
 
 func TestUnreachable(t *testing.T) {
 	c := testClient(t, Config{Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
 		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 	}})
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	_, err = c.Announce(t.Context(), Request{URL: "http://" + ln.Addr().String() + "/announce?passkey=secret"})
-	if err == nil || err.Error() != "connection refused by "+ln.Addr().String() {
+	at := refusing(t)
+	_, err := c.Announce(t.Context(), Request{URL: "http://" + at + "/announce?passkey=secret"})
+	if err == nil || err.Error() != "connection refused by "+at {
 		t.Errorf("error = %v", err)
 	}
 	for _, u := range []string{"http://nowhere.example/announce", "udp://nowhere.example:1/announce"} {
@@ -473,8 +485,8 @@ func TestConnectionIsReused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if conns.Load() != 1 {
-		t.Errorf("%d connections for 20 announces", conns.Load())
+	if n := conns.Load(); n > 5 { // net/http gives one up whose writer is 50 ms late
+		t.Errorf("%d connections for 20 announces", n)
 	}
 }
 
@@ -569,6 +581,25 @@ func TestHTTPScrape(t *testing.T) {
 	}
 }
 
+// waiting is how many requests wait for their turn.
+func (g *gate) waiting() (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, q := range g.hosts {
+		n += q.waiting[0].Len() + q.waiting[1].Len()
+	}
+	return n
+}
+
+func awaitWaiting(t *testing.T, g *gate, want int) {
+	t.Helper()
+	for end := time.Now().Add(patience); g.waiting() != want; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d requests wait, want %d", g.waiting(), want)
+		}
+	}
+}
+
 func TestAtMostEightInFlightAndStoppedFirst(t *testing.T) {
 	const normal, stopped = 30, 10
 	var (
@@ -602,28 +633,13 @@ func TestAtMostEightInFlightAndStoppedFirst(t *testing.T) {
 			})
 		}
 	}
-	waiting := func(want int) {
-		for range 5000 {
-			c.gate.mu.Lock()
-			n := 0
-			for _, q := range c.gate.hosts {
-				n += q.waiting[0].Len() + q.waiting[1].Len()
-			}
-			c.gate.mu.Unlock()
-			if n == want {
-				return
-			}
-			time.Sleep(time.Millisecond)
-		}
-		t.Fatalf("never saw %d requests waiting", want)
-	}
 	send(normal, None)
 	for range 8 {
 		<-arrived
 	}
-	waiting(normal - 8)
+	awaitWaiting(t, c.gate, normal-8)
 	send(stopped, Stopped)
-	waiting(normal - 8 + stopped)
+	awaitWaiting(t, c.gate, normal-8+stopped)
 	for i := range normal + stopped {
 		letOneLeave <- struct{}{}
 		if i < normal+stopped-8 {
@@ -651,19 +667,35 @@ func TestDeadTrackerCostsOneTimeout(t *testing.T) {
 	}
 	defer sock.Close() // never answers
 	c := testClient(t, Config{Timeout: 200 * time.Millisecond, UDPRetry: 50 * time.Millisecond})
-	began := time.Now()
-	var wg sync.WaitGroup
-	for range 200 {
-		wg.Go(func() {
-			_, err := c.Announce(t.Context(), Request{URL: "udp://" + sock.LocalAddr().String(), Family: IPv4})
-			if err == nil || !strings.Contains(err.Error(), "no answer within") {
-				t.Errorf("error = %v", err)
-			}
-		})
+	var turns []pass // all of them, until everybody waits
+	for range 8 {
+		p, err := c.gate.enter(t.Context(), "127.0.0.1", "another", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		turns = append(turns, p)
 	}
-	wg.Wait()
-	if took := time.Since(began); took > 3*time.Second { // 25 rounds would take 5 s
-		t.Errorf("200 announces to a dead tracker took %v", took)
+	const all = 200
+	results := make(chan error, all)
+	for range all {
+		go func() {
+			_, err := c.Announce(t.Context(), Request{URL: "udp://" + sock.LocalAddr().String(), Family: IPv4})
+			results <- err
+		}()
+	}
+	awaitWaiting(t, c.gate, all)
+	c.gate.leave(turns[0], nil, true) // one is sent
+	for n := range all {
+		err := <-results
+		if err == nil || !strings.Contains(err.Error(), "no answer within") {
+			t.Errorf("error = %v", err)
+		}
+		if n == 0 && c.gate.waiting() != 0 {
+			t.Errorf("%d announces wait after one to the same tracker had no answer", c.gate.waiting())
+		}
+	}
+	for _, p := range turns[1:] {
+		c.gate.leave(p, nil, true)
 	}
 }
 

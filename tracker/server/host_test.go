@@ -146,7 +146,7 @@ func TestHostForgetsWhatWasShared(t *testing.T) {
 			t.Errorf("restarted: %v: shared %x", restarted, got)
 		}
 	}
-	c := tracker.NewClient(tracker.Config{Timeout: 20 * time.Second})
+	c := tracker.NewClient(tracker.Config{Timeout: time.Minute})
 	defer c.Close()
 	tracked := func(hash [20]byte) bool {
 		t.Helper()
@@ -220,7 +220,7 @@ func TestHostTracksWhatIsRegistered(t *testing.T) {
 	base := strings.TrimSuffix(urls[0], "/announce")
 	udp := "udp" + strings.TrimPrefix(base, "http")
 	token := h.Stats().Token
-	c := tracker.NewClient(tracker.Config{Timeout: 10 * time.Second})
+	c := tracker.NewClient(tracker.Config{Timeout: time.Minute})
 	defer c.Close()
 	announce := func(u string) error {
 		_, err := c.Announce(t.Context(), tracker.Request{URL: u, InfoHash: hash, PeerID: peerID(1), Port: 1, Left: 1, Family: tracker.IPv4})

@@ -313,7 +313,7 @@ func TestClientAndServer(t *testing.T) {
 				family = tracker.IPv6
 			}
 			s, httpURL, udpURL := serve(t, server.Config{}, host)
-			c := tracker.NewClient(tracker.Config{Timeout: 10 * time.Second})
+			c := tracker.NewClient(tracker.Config{Timeout: time.Minute})
 			defer c.Close()
 			ctx := t.Context()
 			announce := func(u string, n int, e tracker.Event, left int64) tracker.Response {
@@ -390,15 +390,15 @@ func TestFailoverOverSockets(t *testing.T) {
 		io.WriteString(w, "<html>")
 	}))
 	defer broken.Close()
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	out, err := net.Dial("tcp4", broken.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln.Close()
+	defer out.Close() // nobody listens at the port of a connection that goes out, nor can
 	sched := tracker.NewSchedule(
-		[][]string{{"http://" + ln.Addr().String() + "/announce", broken.URL + "/announce"}, {httpURL}, {udpURL}},
+		[][]string{{"http://" + out.LocalAddr().String() + "/announce", broken.URL + "/announce"}, {httpURL}, {udpURL}},
 		tracker.ScheduleConfig{}, rand.New(rand.NewPCG(1, 1)))
-	c := tracker.NewClient(tracker.Config{Timeout: 5 * time.Second})
+	c := tracker.NewClient(tracker.Config{Timeout: time.Minute})
 	defer c.Close()
 	send := func(a tracker.Announce) (tracker.Response, error) {
 		return c.Announce(t.Context(), tracker.Request{
@@ -454,7 +454,7 @@ func TestPacketsOneByOne(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.ServeUDP(ctx, struct{ net.PacketConn }{conn}) }()
-	c := tracker.NewClient(tracker.Config{Timeout: 20 * time.Second})
+	c := tracker.NewClient(tracker.Config{Timeout: time.Minute})
 	defer c.Close()
 	u := "udp://" + conn.LocalAddr().String() + "/announce"
 	for n := range 3 {
