@@ -66,7 +66,7 @@ func mixed(t *testing.T) (ours []*Server, others []*library.Server) {
 	for range 6 {
 		s, addr := theirs(t, "127.0.0.1", addrs[0])
 		others, known = append(others, s), append(known, addr)
-		if _, err := s.BootstrapContext(within(t, 20*time.Second)); err != nil {
+		if _, err := s.BootstrapContext(within(t, time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,7 +74,7 @@ func mixed(t *testing.T) (ours []*Server, others []*library.Server) {
 		for _, addr := range known {
 			s.AddNode(addr)
 		}
-		if _, err := s.Search(within(t, 20*time.Second), Search{Kind: FindNode, Target: id160(t, s)}); err != nil {
+		if _, err := s.Search(within(t, time.Minute), Search{Kind: FindNode, Target: id160(t, s)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -93,7 +93,7 @@ func lookUp(t *testing.T, s *library.Server, hash [20]byte, port int) (found []n
 		t.Fatal(err)
 	}
 	defer a.Close()
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, time.Minute)
 	for {
 		select {
 		case v, ok := <-a.Peers:
@@ -113,7 +113,7 @@ func lookUp(t *testing.T, s *library.Server, hash [20]byte, port int) (found []n
 func TestPeersGoBetweenUsAndTheLibrary(t *testing.T) {
 	t.Parallel()
 	ours, others := mixed(t)
-	ctx := within(t, 40*time.Second)
+	ctx := within(t, 2*time.Minute)
 	host := netip.MustParseAddr("127.0.0.1")
 	hash := hashOf(1)
 	if r, err := ours[2].Search(ctx, Search{Kind: GetPeers, Target: hash, Announce: true, Port: 1111}); err != nil || r.Stored() < 1 {
@@ -137,7 +137,7 @@ func TestPeersGoBetweenUsAndTheLibrary(t *testing.T) {
 func TestItemsGoBetweenUsAndTheLibrary(t *testing.T) {
 	t.Parallel()
 	ours, others := mixed(t)
-	ctx := within(t, 40*time.Second)
+	ctx := within(t, 2*time.Minute)
 	key, salt := ed25519.NewKeyFromSeed(make([]byte, 32)), []byte("salt")
 	item, err := SignItem(key, salt, 1, []byte("5:first"))
 	if err != nil {

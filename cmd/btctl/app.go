@@ -122,7 +122,7 @@ func (a *app) root() *cobra.Command {
 // run does what the command line says and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	cmd, err := root.ExecuteContextC(ctx)
 	if a.daemon != nil {
 		a.daemon.Close()
