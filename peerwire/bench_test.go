@@ -63,7 +63,7 @@ func startPeer(b *testing.B, what string) *net.TCPConn {
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	l.(*net.TCPListener).SetDeadline(time.Now().Add(20 * time.Second))
+	l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
 	conn, err := l.Accept()
 	if err != nil {
 		b.Fatal(err)

@@ -24,6 +24,9 @@ type pool struct {
 	out, most int
 }
 
+// patience is how long a test waits for what must come, on a busy machine.
+const patience = 2 * time.Minute
+
 func (p *pool) alloc() *piece.Buffer {
 	p.out++
 	p.most = max(p.most, p.out)
@@ -350,7 +353,7 @@ func TestCreditThatComesAndGoes(t *testing.T) {
 
 func TestIdleReaderOverTCPHoldsNoBlocks(t *testing.T) {
 	a, c := tcpPair(t)
-	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	var p pool
 	var credit atomic.Int64
 	cfg := p.config()
@@ -592,7 +595,7 @@ func TestDeadlineMayPassAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	for len(got) < 2 {
 		var m Message
 		if err := r.Next(&m); err != nil {
@@ -623,7 +626,7 @@ func TestReaderOverTCP(t *testing.T) {
 		}
 		a.CloseWrite()
 	}()
-	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	var p pool
 	r := NewReader(c, p.config())
 	for i, w := range want {
@@ -657,7 +660,7 @@ func TestReaderOverTCP(t *testing.T) {
 
 func TestReadingBlocksAllocatesNothing(t *testing.T) {
 	a, c := tcpPair(t)
-	c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	go sendBlocks(a, 16, false)
 	var p pool
 	var credit atomic.Int64
@@ -784,7 +787,7 @@ func TestSilentPeerHoldsLittle(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- r.Next(&m) }()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for held.Load() > 2 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}

@@ -86,7 +86,7 @@ func TestWriterSendsWhatWasAdded(t *testing.T) {
 				if got := w.Pending(); got != len(want)-before {
 					t.Fatalf("pending: got %d, want %d", got, len(want)-before)
 				}
-				n, err := w.Flush(time.Now().Add(20 * time.Second))
+				n, err := w.Flush(time.Now().Add(patience))
 				if err != nil || n != int64(len(want)-before) {
 					t.Fatalf("flush: got %d, %v, want %d", n, err, len(want)-before)
 				}
@@ -125,7 +125,7 @@ func TestBatchLongerThanOneWritev(t *testing.T) {
 		b, _ := io.ReadAll(c)
 		read <- b
 	}()
-	if n, err := w.Flush(time.Now().Add(20 * time.Second)); err != nil || n != int64(len(want)) {
+	if n, err := w.Flush(time.Now().Add(patience)); err != nil || n != int64(len(want)) {
 		t.Fatalf("flush: got %d, %v, want %d", n, err, len(want))
 	}
 	a.Close()
@@ -212,7 +212,7 @@ func TestWritingBlocksAllocatesNothing(t *testing.T) {
 	go io.Copy(io.Discard, c)
 	w := NewWriter(a)
 	data := testData(piece.BlockSize)
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	send := func() {
 		for range 32 {
 			w.Piece(1, 2, data)

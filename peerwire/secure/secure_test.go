@@ -16,7 +16,7 @@ import (
 )
 
 // within is how long anything may take that is waited for.
-const within = 30 * time.Second
+const within = 2 * time.Minute
 
 func newSecret(t testing.TB) metainfo.Secret {
 	t.Helper()

@@ -128,7 +128,7 @@ func killOnce(t *testing.T, path string, rng *rand.Rand, acked [crashWorkers]int
 	t.Helper()
 	exe, err := os.Executable()
 	must(t, err)
-	cmd := exec.Command(exe, "-test.run=^TestCrashChild$", "-test.timeout=60s")
+	cmd := exec.Command(exe, "-test.run=^TestCrashChild$", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), crashEnv+"="+path)
 	cmd.Dir = filepath.Dir(path)
 	out, err := cmd.StdoutPipe()

@@ -401,8 +401,8 @@ func TestCompactingThatFails(t *testing.T) {
 	}
 }
 
-// TestManyRecords holds the start of a daemon with 20,000 torrents to its
-// time, with a margin for slow machines and the race detector.
+// TestManyRecords has as many torrents as a large daemon. BenchmarkEach holds
+// the time that it takes to read them.
 func TestManyRecords(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
@@ -447,9 +447,6 @@ func TestManyRecords(t *testing.T) {
 	t.Logf("added in %v, opened in %v, read in %v", added, opened, took)
 	if got != n || names < n*8 {
 		t.Errorf("%d records, want %d", got, n)
-	}
-	if limit := 3 * time.Second; took > limit {
-		t.Errorf("reading took %v, limit %v", took, limit)
 	}
 }
 
