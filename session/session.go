@@ -27,7 +27,7 @@ type Session struct {
 	log    *slog.Logger
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // accept, announcer, seeker, follower, pacers, persister, handshakes
+	wg     sync.WaitGroup // accept, finders, queue, pacers, persister, handshakes
 	began  time.Time
 
 	db       *resume.DB
@@ -38,17 +38,14 @@ type Session struct {
 	key      uint32
 	external atomic.Pointer[netip.Addr] // our address, as a tracker told us
 
-	reg       registry
-	hub       *hub
-	persist   *persister
-	announcer *announcer
-	near      *neighbours
-	seeker    *seeker
-	follower  *follower
-	queue     *queue
-	pace      pace
-	runBufs   *runBuffers
-	vault     *vault
+	reg     registry
+	hub     *hub
+	persist *persister
+	queue   *queue
+	pace    pace
+	runBufs *runBuffers
+	vault   *vault
+	finders
 	caps
 	counters counters
 	bans     bans
@@ -92,36 +89,21 @@ func Open(cfg Config) (*Session, error) {
 	}
 	s.reg.init()
 	s.persist = newPersister(s)
-	s.seeker = newSeeker(s, udp)
-	s.near = newNeighbours(s)
-	s.announcer = newAnnouncer(s)
+	s.finders = newFinders(s, udp)
 	s.queue = newQueue(s)
 	s.recallLimits()
 	s.pace.init(s)
 	if err := s.restore(); err != nil {
 		cancel()
-		s.announcer.close()
-		s.seeker.close()
+		s.finders.end()
 		s.trackers.Close()
 		l.Close()
 		return nil, errors.Join(err, s.store.Close(), db.Close())
 	}
 	s.follower = newFollower(s)
-	for _, run := range []func(){
-		s.accept,
-		func() { s.announcer.run(ctx) },
-		func() { s.seeker.run(ctx) },
-		func() { s.near.run(ctx) },
-		func() { s.follower.run(ctx) },
-		func() { s.persist.run(ctx) },
-		func() { s.queue.run(ctx) },
-		func() { s.pace.run(ctx) },
-	} {
-		s.wg.Add(1)
-		go func() {
-			defer s.wg.Done()
-			run()
-		}()
+	s.wg.Go(s.accept)
+	for _, run := range append(s.finders.tasks(), s.persist.run, s.queue.run, s.pace.run) {
+		s.wg.Go(func() { run(ctx) })
 	}
 	s.queue.kick()
 	return s, nil
@@ -199,9 +181,7 @@ func (s *Session) Close() error {
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
-		s.follower.close()
-		s.seeker.close()
-		s.announcer.close()
+		s.finders.end()
 	}()
 	var torrents []*torrent
 	for _, e := range s.entries() {
