@@ -47,13 +47,18 @@ type Config struct {
 	Prealloc bool // reserve the space of files before writing to them
 	Storage  storage.Config
 
-	// Tests have other times than everybody else.
-	changeEvery  time.Duration // between two looks at files that change
-	adoptTime    time.Duration // for a look at the content of a torrent that is added
-	closeTimeout time.Duration // that Close waits for disks
+	pauses
 
 	AnnounceRate int          // first announces a second where many torrents start together; 0 means 50
 	Log          *slog.Logger // nil means slog.Default()
+}
+
+// pauses are times that tests have others of than everybody else.
+type pauses struct {
+	changeEvery  time.Duration // between two looks at files that change
+	scrapeLook   time.Duration // between two looks at what is to be scraped
+	adoptTime    time.Duration // for a look at the content of a torrent that is added
+	closeTimeout time.Duration // that Close waits for disks
 }
 
 func (c Config) withDefaults() Config {
@@ -89,7 +94,7 @@ func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		p *time.Duration
 		v time.Duration
-	}{{&c.changeEvery, changeEvery}, {&c.adoptTime, adoptTime}, {&c.closeTimeout, closeTimeout}} {
+	}{{&c.changeEvery, changeEvery}, {&c.scrapeLook, scrapeLook}, {&c.adoptTime, adoptTime}, {&c.closeTimeout, closeTimeout}} {
 		if *d.p == 0 {
 			*d.p = d.v
 		}

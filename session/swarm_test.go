@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"btd/metainfo"
 	"btd/metainfo/create"
@@ -107,7 +108,10 @@ func open(t *testing.T, edit func(*Config)) *Session {
 		StateDir: t.TempDir(), Dir: t.TempDir(), Listen: "127.0.0.1:0", Version: "0.0.1",
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 
-		closeTimeout: patience, // a disk may be busy with something else
+		pauses: pauses{
+			closeTimeout: patience,  // a disk may be busy with something else
+			scrapeLook:   time.Hour, // fake trackers count what they are asked
+		},
 	}
 	if edit != nil {
 		edit(&cfg)

@@ -528,8 +528,16 @@ func TestScrapeURL(t *testing.T) {
 		} else if !errors.Is(err, ErrNoScrape) {
 			t.Errorf("%s: %v", in, err)
 		}
-		if got != want {
-			t.Errorf("%s is scraped at %q, want %q", in, got, want)
+		if got != want || CanScrape(in) != (want != "") {
+			t.Errorf("%s is scraped at %q (%v), want %q", in, got, CanScrape(in), want)
+		}
+	}
+}
+
+func TestCanScrapeOverUDP(t *testing.T) {
+	for in, want := range map[string]bool{"udp://tracker.example:6969": true, "udp://tracker.example": false, "announce": false} {
+		if got := CanScrape(in); got != want {
+			t.Errorf("%s can be scraped: %v, want %v", in, got, want)
 		}
 	}
 }

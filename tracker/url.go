@@ -58,6 +58,15 @@ func withQuery(u *url.URL, query string) *url.URL {
 	return &v
 }
 
+// CanScrape tells whether a tracker with that announce URL can be scraped.
+func CanScrape(raw string) bool {
+	u, err := parseURL(raw)
+	if err == nil && u.Scheme != "udp" {
+		_, err = scrapeURL(u)
+	}
+	return err == nil
+}
+
 // scrapeURL is where a tracker is scraped: the last part of the path must
 // begin with "announce", which is replaced (BEP 48).
 func scrapeURL(u *url.URL) (*url.URL, error) {
