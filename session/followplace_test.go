@@ -3,8 +3,11 @@ package session
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,5 +106,84 @@ func TestTheOldVersionGoesOnWithoutTheNext(t *testing.T) {
 				t.Errorf("the old version is %s, %v", v.State, err)
 			}
 		})
+	}
+}
+
+// TestChoicesAreCarriedOver: what was skipped or preferred by its path is so in
+// the next version, whatever the directory is called; what is new is not.
+func TestChoicesAreCarriedOver(t *testing.T) {
+	t.Parallel()
+	one := makeContent(t, 32<<10, map[string]int{"a": 1 << 20, "b": 300_000, "sub/c": 500_000})
+	two := one.version(t, "content", func(dir string) {
+		scribble(t, filepath.Join(dir, "a"), 500_000)
+		scribble(t, filepath.Join(dir, "b"), 100_000)
+		scribbleAll(t, filepath.Join(dir, "z"), 50_000)
+	})
+	three := two.version(t, "content-3", func(dir string) { scribble(t, filepath.Join(dir, "sub/c"), 200_000) })
+	seed := seedOf(t, one, nil)
+	for _, v := range []content{two, three} {
+		add(t, seed, v, AddOptions{Dir: v.dir})
+		await(t, seed, v, "seeding", complete)
+	}
+	p := newSigner(3, "")
+	fake := &itemsDHT{peer: seed.Addr()}
+	s := open(t, withItems(fake))
+	fake.set(p.item(t, 1, one), 0)
+	startFollowing(t, s, p, FollowOptions{})
+	lookNow(t, s, p)
+	switched(t, s, p, 1, one)
+	err := s.SetPriorities(t.Context(), one.meta.Hash, map[int]Priority{indexOf(t, s, one, "/a"): High, indexOf(t, s, one, "/b"): Skip})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]Priority{"a": High, "b": Skip, "sub/c": Normal, "z": Normal}
+	for i, v := range []content{two, three} {
+		fake.set(p.item(t, int64(i+2), v), 0)
+		lookNow(t, s, p)
+		got := switched(t, s, p, int64(i+2), v)
+		if got.Wanted != got.Size-300_000 {
+			t.Errorf("version %d: %d of %d bytes are wanted", i+2, got.Wanted, got.Size)
+		}
+		files, err := s.Files(v.meta.Hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			name := strings.TrimPrefix(f.Path, v.meta.Name+"/")
+			if f.Priority != want[name] {
+				t.Errorf("version %d: %s has priority %d, want %d", i+2, name, f.Priority, want[name])
+			}
+		}
+	}
+	same := func(v content, file, of string) bool {
+		got, err := os.ReadFile(filepath.Join(s.cfg.Dir, file))
+		want, werr := os.ReadFile(filepath.Join(v.dir, of))
+		return err == nil && werr == nil && bytes.Equal(got, want)
+	}
+	if !same(one, "content/b", "content/b") || !same(two, "content/z", "content/z") {
+		t.Error("version 2 has fetched what is skipped, or not what is new")
+	}
+	for _, file := range []string{"a", "sub/c", "z"} {
+		if !same(three, "content-3/"+file, "content-3/"+file) {
+			t.Errorf("%s is not that of version 3", file)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(s.cfg.Dir, "content-3/b")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what is skipped was copied for version 3: %v", err)
+	}
+}
+
+// What a user has chosen of the next version already is left alone.
+func TestChoicesOfTheNextVersionStay(t *testing.T) {
+	t.Parallel()
+	one := makeContent(t, 32<<10, map[string]int{"a": 40_000, "b": 50_000})
+	s := open(t, nil)
+	add(t, s, one, AddOptions{Stopped: true, Only: []int{1}})
+	e := s.byWire(one.meta.Hash.Wire())
+	if err := s.follower.carry(t.Context(), one.meta, []uint8{uint8(High), uint8(Skip)}, one.meta, e); err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := e.record(); !slices.Equal(r.Priorities, []uint8{uint8(Skip), uint8(Normal)}) {
+		t.Errorf("priorities %v", r.Priorities)
 	}
 }

@@ -95,7 +95,10 @@ func (f *follower) arrange(ctx context.Context, x *errand, rec *resume.Follow, e
 		}
 	}
 	if m != nil {
-		if err := f.takeOver(ctx, m, was.Dir, next, dir); err != nil {
+		if err := f.carry(ctx, m, was.Priorities, next, e); err != nil {
+			return err
+		}
+		if err := f.takeOver(ctx, m, was.Dir, next, e); err != nil {
 			return err
 		}
 	}
@@ -190,10 +193,33 @@ func (f *follower) free(dir string, next *metainfo.Metainfo, theirs []metainfo.F
 	return true
 }
 
+// carry has the next version skip and prefer the files that the old one did,
+// unless somebody has chosen among them already.
+func (f *follower) carry(ctx context.Context, m *metainfo.Metainfo, was []uint8, next *metainfo.Metainfo, e *entry) error {
+	if r, _ := e.record(); r.Priorities != nil {
+		return nil
+	}
+	prio, want := priorities(was, len(m.Files)), map[int]Priority{}
+	for i, j := range follow.Same(filesOf(m.Files), filesOf(next.Files)) {
+		if j >= 0 && prio[j] != Normal {
+			want[i] = prio[j]
+		}
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	if err := f.s.SetPriorities(ctx, e.hash, want); err != nil {
+		return fmt.Errorf("choosing the files of the new version: %w", err)
+	}
+	return nil
+}
+
 // takeOver makes what two versions have in common be where the next one wants
 // it. Nothing is believed of it: the next version is verified before it is
 // used. What cannot be taken over is fetched.
-func (f *follower) takeOver(ctx context.Context, m *metainfo.Metainfo, from string, next *metainfo.Metainfo, to string) error {
+func (f *follower) takeOver(ctx context.Context, m *metainfo.Metainfo, from string, next *metainfo.Metainfo, e *entry) error {
+	r, _ := e.record()
+	to, prio := r.Dir, priorities(r.Priorities, len(next.Files))
 	src, err := f.s.store.Open(storage.Options{Info: &m.Info, Dir: from})
 	if err != nil {
 		return err
@@ -212,7 +238,9 @@ func (f *follower) takeOver(ctx context.Context, m *metainfo.Metainfo, from stri
 		var err error
 		switch {
 		case from != to || have.Path != want.Path:
-			_, err = dst.Borrow(ctx, i, src, j)
+			if prio[i] != Skip {
+				_, err = dst.Borrow(ctx, i, src, j)
+			}
 		case have.Length > want.Length:
 			_, err = dst.Cut(i, have.Length)
 		}

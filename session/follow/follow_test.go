@@ -151,6 +151,27 @@ func TestFilesAreMatched(t *testing.T) {
 	}
 }
 
+func TestSameNames(t *testing.T) {
+	for name, c := range map[string]struct {
+		old, next []File
+		want      []int
+	}{
+		"by name, whatever else": {
+			[]File{{"v1/a", 5, false}, {"v1/d/b", 0, false}},
+			[]File{{"v2/d/b", 7, false}, {"v2/b", 5, false}, {"v2/a", 0, false}},
+			[]int{1, -1, 0},
+		},
+		"one file each":   {[]File{{"dump-1", 5, false}}, []File{{"dump-2", 6, false}}, []int{0}},
+		"one and several": {[]File{{"v", 5, false}}, []File{{"v/a", 5, false}, {"v/v", 5, false}}, []int{-1, -1}},
+		"pads":            {[]File{{"v/p", 8, true}, {"v/q", 8, false}}, []File{{"v/p", 8, false}, {"v/q", 8, true}}, []int{-1, -1}},
+		"nothing":         {nil, []File{{"v/a", 1, false}}, []int{-1}},
+	} {
+		if got := Same(c.old, c.next); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 func TestFilesWhereDirectoriesAre(t *testing.T) {
 	one := []File{{"Content", 5, false}}
 	many := []File{{"content/a/b", 5, false}, {"content/c", 5, false}}

@@ -49,6 +49,26 @@ func Match(old, next []File) []int {
 	return out
 }
 
+// Same says for each file of the next version which file of the old one has the
+// same name below the torrent's own directory, -1 for none: what was chosen for
+// that one is meant for this one.
+func Same(old, next []File) []int {
+	byName := make(map[string]int, len(old))
+	for i, f := range old {
+		if !f.Pad {
+			byName[inner(f.Path)] = i
+		}
+	}
+	out := make([]int, len(next))
+	for i, f := range next {
+		out[i] = -1
+		if at, ok := byName[inner(f.Path)]; ok && !f.Pad {
+			out[i] = at
+		}
+	}
+	return out
+}
+
 // inner is a path below the torrent's own directory; "" is the file of a
 // torrent that has only one.
 func inner(path string) string {
