@@ -10,10 +10,14 @@ const (
 	// pay.
 	worthwhile = 8
 
+	// longGap is what a longer time between two pieces counts as, so that one
+	// pause is soon forgotten.
+	longGap = linger / 4
+
 	// lull is how many times the usual gap passes without a piece before the
 	// wait ends, since no more seem to come; leastLull is the least of it.
 	lull      = 4
-	leastLull = 5 * time.Millisecond
+	leastLull = 25 * time.Millisecond
 )
 
 // gather decides when pieces that are queued go to a worker: at once, or, while
@@ -25,6 +29,7 @@ type gather struct {
 	first  time.Time     // when the one was queued that waits longest
 	last   time.Time     // when one was queued
 	due    bool          // what is queued may be taken
+	rush   bool          // all that is queued may be taken
 	armed  bool          // the timer runs
 	timer  *time.Timer
 	ripe   func() // called when the timer runs out
@@ -32,7 +37,7 @@ type gather struct {
 
 func (g *gather) init(lanes int, ripe func()) {
 	g.enough = lanes
-	g.gap = 10 * linger
+	g.gap = longGap
 	g.ripe = ripe
 }
 
@@ -40,17 +45,40 @@ func (g *gather) init(lanes int, ripe func()) {
 // it is in a hurry. It tells whether what is queued is due.
 func (g *gather) came(now time.Time, queued int, hurry bool) bool {
 	if g.enough > 1 {
-		g.gap += (min(now.Sub(g.last), 10*linger) - g.gap) / 8
+		g.gap += (min(now.Sub(g.last), longGap) - g.gap) / 8
 		g.last = now
 	}
 	if queued == 1 {
 		g.first = now
 	}
-	g.due = g.due || hurry || queued >= g.enough || g.gap*worthwhile > linger
+	g.due = g.due || hurry || g.enoughOf(queued)
 	if !g.due && !g.armed {
 		g.arm(g.patience(now))
 	}
 	return g.due
+}
+
+// took notes that a worker took pieces, and how many are left. They wait for
+// more like those before them.
+func (g *gather) took(now time.Time, queued int) {
+	if queued == 0 {
+		g.due, g.rush = false, false
+		return
+	}
+	g.first = now
+	d := g.patience(now)
+	g.due = g.rush || g.enoughOf(queued) || d <= 0
+	if !g.due && !g.armed {
+		g.arm(d)
+	}
+}
+
+// hurry makes all due that is queued.
+func (g *gather) hurry() { g.due, g.rush = true, true }
+
+// enoughOf tells whether n pieces need not wait for more.
+func (g *gather) enoughOf(n int) bool {
+	return n >= g.enough || g.gap*worthwhile > linger
 }
 
 // patience is how long what is queued waits yet; no more if it is not above 0.

@@ -20,7 +20,8 @@ func TestGather(t *testing.T) {
 				waited++
 				continue
 			}
-			g.due, queued = false, 0
+			queued = 0
+			g.took(now, queued)
 		}
 		return waited
 	}
@@ -73,6 +74,25 @@ func TestGather(t *testing.T) {
 	}
 	if now = now.Add(2 * linger / 20); !g.rang(now) {
 		t.Errorf("the wait goes on in a lull of %s", (lull+1)*linger/20)
+	}
+
+	// What a worker leaves behind waits like the rest, unless there is enough
+	// of it, or it is in a hurry.
+	feed(64, linger/20)
+	g.came(now, 19, false)
+	if g.took(now, 3); g.due {
+		t.Error("three pieces that are left do not wait")
+	}
+	g.came(now, 40, false)
+	if g.took(now, 24); !g.due {
+		t.Error("enough are left, and wait")
+	}
+	g.hurry()
+	if g.took(now, 3); !g.due {
+		t.Error("what is left waits in a hurry")
+	}
+	if g.took(now, 0); g.due || g.rush {
+		t.Error("a hurry goes on when nothing is left")
 	}
 
 	var alone gather

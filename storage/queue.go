@@ -82,7 +82,7 @@ func (q *queue) init(runBytes, capacity, workers int, start func()) {
 	q.workers, q.start = workers, start
 	q.work.L, q.done.L = &q.mu, &q.mu
 	q.run = max(runBytes/piece.BlockSize, 1)
-	q.soft, q.hard = max(capacity/2, 1), capacity*3/4
+	q.soft, q.hard = max(capacity/2, 1), capacity*7/8
 	q.gather.init(sha1x.Lanes(), q.ripe)
 	q.parked.next, q.parked.prev = &q.parked, &q.parked
 }
@@ -108,7 +108,7 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	q.gather.due = true
+	q.gather.hurry()
 	q.work.Broadcast()
 }
 
@@ -336,7 +336,7 @@ func (q *queue) flush(t *Torrent) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.first != nil {
-		q.gather.due = true
+		q.gather.hurry()
 		q.wake()
 	}
 	for t.work.pending > 0 {

@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"time"
+
 	"btd/piece"
 	"btd/piece/sha1x"
 )
@@ -57,7 +59,7 @@ func (s *Store) work() {
 		n := 0
 		if q.gather.due && (!q.hashing || q.queued >= len(k.jobs)) {
 			n = q.popAll(k.jobs)
-			q.gather.due = q.first != nil
+			q.gather.took(time.Now(), q.queued)
 		}
 		if n > 0 {
 			k.batch(k.jobs[:n])
@@ -247,10 +249,7 @@ func (q *queue) settle(w *work) {
 	}
 	switch {
 	case w.ready(q.run) || w.flush:
-		w.where = workQueued
-		w.t.work.pending++
-		q.push(w)
-		q.gather.due = true
+		q.enqueue(w)
 	case w.received == 0:
 		w.where = workIdle
 		delete(w.t.work.pieces, w.piece)
