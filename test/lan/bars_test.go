@@ -15,7 +15,8 @@ import (
 
 // The bars of a swarm on shaped links.
 const (
-	mostSent   = 1.15 // payload that the first host sends, of the content
+	mostAgain  = 0.15 // payload that the first host sends more than once, of the content
+	mostEach   = 2    // or, in MiB, for each host that joins: what it asks for before the others have anything
 	mostTime   = 1.5  // until the last is through, of the content over the link's speed
 	mostSecret = 2.0  // the same with a secret
 	mostCPU    = 12.0 // processor time of all daemons for a byte that somebody gets, of what plain TCP and SHA-1 take here
@@ -53,7 +54,7 @@ func measure(t *testing.T, mbit int, most float64, share ...string) verdict {
 		t.Fatal(err)
 	}
 	s.check(s.others)
-	sent := s.sent(ctx)
+	sent, mostSent := s.sent(ctx), 1+max(mostAgain, joiners*mostEach<<20/float64(s.size))
 	factor := took.Seconds() * speed / float64(s.size)
 	work := used / float64(s.size) / joiners / plain.CPU
 	t.Logf("%d MiB to %d hosts over links of %d Mbit/s (plain TCP through all at once: %.0f Mbit/s, round trip %.1f ms): the last is through after %.2f s, %.2f x content / link speed; "+
