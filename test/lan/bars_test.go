@@ -46,9 +46,9 @@ func measure(t *testing.T, mbit int, most float64, share ...string) verdict {
 	if plain.Rate < leastLink*speed {
 		return verdict{true, fmt.Sprintf("plain TCP through all links of %d Mbit/s at once gives %.0f Mbit/s", mbit, plain.Rate*8/1e6)}
 	}
-	used, before := s.cpu(), netns.Look()
+	used, watch := s.cpu(), netns.StartWatch()
 	took, failed := s.join(ctx, s.others)
-	idle, throttled := netns.Look().Since(before)
+	idle, lost := watch.End()
 	used = s.cpu() - used
 	if err := errors.Join(failed...); err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func measure(t *testing.T, mbit int, most float64, share ...string) verdict {
 	t.Logf("%d MiB to %d hosts over links of %d Mbit/s (plain TCP through all at once: %.0f Mbit/s, round trip %.1f ms): the last is through after %.2f s, %.2f x content / link speed; "+
 		"the first host sent %.2f x the content; CPU %.1f s, %.1f x plain TCP and SHA-1; the processors were idle for %.0f %% of the time",
 		s.size>>20, joiners, mbit, plain.Rate*8/1e6, plain.Trip.Seconds()*1000, took.Seconds(), factor, sent, used, work, idle*100)
-	why := busy(idle, throttled, took)
+	why := busy(idle, lost, took)
 	if sent > mostSent && (why == "" || mbit <= slowest) { // else that, too, is asserted with slower links
 		t.Errorf("the first host sent %.3f x the content, at most %.2f are allowed", sent, mostSent)
 	}
@@ -72,11 +72,11 @@ func measure(t *testing.T, mbit int, most float64, share ...string) verdict {
 
 // busy says how far the machine was the limit of something that took so long,
 // "" if it was not.
-func busy(idle float64, throttled, took time.Duration) string {
+func busy(idle float64, lost, took time.Duration) string {
 	load, _ := os.ReadFile("/proc/loadavg")
 	switch {
-	case throttled > took/20:
-		return fmt.Sprintf("the control group kept us from the processors for %v", throttled.Round(time.Millisecond))
+	case lost > took/20:
+		return fmt.Sprintf("we were kept from the processors for %v", lost.Round(time.Millisecond))
 	case idle < 0.2:
 		return fmt.Sprintf("the processors were idle for %.0f %% of the time (load %.14s)", idle*100, load)
 	}

@@ -20,7 +20,7 @@ var scratch string
 // that goes through them meanwhile; slowest is how slow they are at least.
 const (
 	fullSpeed = 200
-	slowest   = 25
+	slowest   = 12
 )
 
 // speed is how fast the links of most tests are. Content is as much smaller as
@@ -31,7 +31,7 @@ var speed = fullSpeed
 func scaled(bytes int64, mbit int) int64 { return bytes * int64(mbit) / fullSpeed }
 
 // room is what all hosts of a test have on their disks together, and the programs.
-func room(mbit int) int64 { return 200<<20 + scaled((joiners+2)*mebibytes<<20, mbit) }
+func room(mbit int) int64 { return 64<<20 + scaled((joiners+2)*mebibytes<<20, mbit) }
 
 func TestMain(m *testing.M) {
 	// The disk is not what is tested: nine hosts write to it at once here.

@@ -111,7 +111,7 @@ func TestCutOff(t *testing.T) {
 		return err == nil && x.PiecesHave > x.Pieces/20, nil
 	}))
 	s.Must(lost.Cut(true))
-	cut, before := time.Now(), netns.Look()
+	cut, watch := time.Now(), netns.StartWatch()
 	at, err := lost.api.Torrent(ctx, s.id)
 	s.Must(err)
 	if at.PiecesHave == at.Pieces {
@@ -127,9 +127,10 @@ func TestCutOff(t *testing.T) {
 		}
 		return n == joiners-1, nil
 	}))
+	idle, lostTime := watch.End()
 	// That is four times what they need.
 	if took := time.Since(cut); took > 20*time.Second {
-		if idle, throttled := netns.Look().Since(before); busy(idle, throttled, took) == "" {
+		if busy(idle, lostTime, took) == "" {
 			t.Errorf("the others were through only after %.1f s: they are held up by the one that is cut off", took.Seconds())
 		}
 	}

@@ -105,15 +105,56 @@ func processorTime() float64 {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
 
-// Machine is how far the processors that this process may use have come, in
-// all programs.
-type Machine struct {
-	all, idle int64         // ticks
+// Watch looks at the machine while something is measured.
+type Watch struct {
+	before ticks
+	stop   chan struct{}
+	done   sync.WaitGroup
+	lost   time.Duration // after done: how long this process had no turn
+}
+
+// ticks is how far the processors that this process may use have come, in all
+// programs.
+type ticks struct {
+	all, idle int64
 	throttled time.Duration // by the control group
 }
 
-// Look pictures the machine.
-func Look() (m Machine) {
+// StartWatch begins to look.
+func StartWatch() *Watch {
+	w := &Watch{before: look(), stop: make(chan struct{})}
+	w.done.Go(func() {
+		const step, most = 10 * time.Millisecond, 100 * time.Millisecond
+		for last := time.Now(); ; {
+			select {
+			case <-w.stop:
+				return
+			case <-time.After(step):
+			}
+			now := time.Now()
+			if gap := now.Sub(last); gap > most {
+				w.lost += gap - step
+			}
+			last = now
+		}
+	})
+	return w
+}
+
+// End says which part of the processors was idle since the start, 0 to 1, and
+// how long we were kept from them: by the control group, or because this process
+// stood still.
+func (w *Watch) End() (idle float64, lost time.Duration) {
+	close(w.stop)
+	w.done.Wait()
+	now := look()
+	if now.all > w.before.all {
+		idle = float64(now.idle-w.before.idle) / float64(now.all-w.before.all)
+	}
+	return idle, max(w.lost, now.throttled-w.before.throttled)
+}
+
+func look() (m ticks) {
 	var may unix.CPUSet
 	known := unix.SchedGetaffinity(0, &may) == nil
 	nice, err := unix.Getpriority(unix.PRIO_PROCESS, 0) // 20 is nice 0
@@ -150,13 +191,4 @@ func Look() (m Machine) {
 		}
 	}
 	return m
-}
-
-// Since says which part of the processors was idle since an earlier picture, 0
-// to 1, and how long the control group kept them from us.
-func (m Machine) Since(before Machine) (idle float64, throttled time.Duration) {
-	if m.all > before.all {
-		idle = float64(m.idle-before.idle) / float64(m.all-before.all)
-	}
-	return idle, m.throttled - before.throttled
 }

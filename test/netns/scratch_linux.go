@@ -19,7 +19,7 @@ type Need struct {
 }
 
 // spare is the memory that is left to the programs.
-const spare = 2 << 30
+const spare = 1 << 30
 
 // mounted names, in a process that Scratch has started again, the directory
 // that is mounted for it.
