@@ -20,7 +20,7 @@ var scratch string
 // that goes through them meanwhile; slowest is how slow they are at least.
 const (
 	fullSpeed = 200
-	slowest   = 12
+	slowest   = 25
 )
 
 // speed is how fast the links of most tests are. Content is as much smaller as
