@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -334,9 +335,12 @@ func TestJoinURL(t *testing.T) {
 		t.Error("a redirection was followed")
 	}
 	d := newDaemon(t)
-	s := httptest.NewServer(http.NotFoundHandler())
-	s.Close()
-	if r := d.run("join", s.URL+"/t/"+hash+".torrent?scope=lan"); r.code != 1 || !strings.Contains(r.err, "asking 127.0.0.1:") || !strings.Contains(r.err, "Is the machine up") {
+	out, err := net.Dial("tcp", other.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close() // nobody listens at the port of a connection that goes out, nor can
+	if r := d.run("join", "http://"+out.LocalAddr().String()+"/t/"+hash+".torrent?scope=lan"); r.code != 1 || !strings.Contains(r.err, "asking 127.0.0.1:") || !strings.Contains(r.err, "Is the machine up") {
 		t.Errorf("nobody there: %v", r)
 	}
 	if r := d.run("join", "http://8.8.8.8:6969/t/"+hash+".torrent?scope=lan"); r.code != 1 || !strings.Contains(r.err, "not in a private network") || strings.Contains(r.err, "up,") {
