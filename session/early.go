@@ -150,7 +150,7 @@ func (t *torrent) takeOver() {
 }
 
 // replay handles what peers said before the metadata was here, and tells them
-// that it is.
+// that it is, and what we have: it may be known already, of a version before.
 func (t *torrent) replay() {
 	for k := len(t.peers.all) - 1; k >= 0; k-- {
 		p := t.peers.all[k]
@@ -169,6 +169,9 @@ func (t *torrent) replay() {
 		}
 		if p.extended() {
 			t.introduce(p, false)
+		}
+		for i := range t.pick.Have().Indexes() {
+			p.wire.ctl = peerwire.AppendHave(p.wire.ctl, i)
 		}
 		t.touch(p)
 	}

@@ -187,3 +187,30 @@ func TestChoicesOfTheNextVersionStay(t *testing.T) {
 		t.Errorf("priorities %v", r.Priorities)
 	}
 }
+
+// Whoever gave the metadata of a version hears of the pieces that were here
+// already: it may lack them, or be a seed that shows each piece to one peer only.
+func TestPeersHearOfWhatWasTakenOver(t *testing.T) {
+	t.Parallel()
+	one := makeContent(t, 32<<10, map[string]int{"a": 1 << 20, "b": 300_000})
+	two := one.version(t, "content", func(dir string) { scribble(t, filepath.Join(dir, "b"), 5) })
+	had := int64(two.meta.Pieces() - 1)
+	from := serveMeta(t, "127.0.0.1", two.meta.Hash.Wire(), two.meta.Raw, sendMeta)
+	p := newSigner(3, "")
+	fake := &itemsDHT{peer: from.addr}
+	s := open(t, withItems(fake))
+	copyOf(t, one, s.cfg.Dir)
+	add(t, s, one, AddOptions{})
+	await(t, s, one, "completion", complete)
+	fake.set(p.item(t, 1, one), 0)
+	startFollowing(t, s, p, FollowOptions{})
+	lookNow(t, s, p)
+	until(t, "first version", func() bool { return s.Follows()[0].Current.Seq == 1 })
+	fake.set(p.item(t, 2, two), 0)
+	lookNow(t, s, p)
+	until(t, "news of what was taken over", func() bool { return from.haves.Load() >= had })
+	await(t, s, two, "the pieces", func(v Torrent) bool { return int64(v.PiecesHave) == had })
+	if n := from.haves.Load(); n != had {
+		t.Errorf("told of %d pieces, %d are here", n, had)
+	}
+}

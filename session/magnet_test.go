@@ -261,6 +261,7 @@ type metaServer struct {
 	addr   netip.AddrPort
 	served atomic.Int64
 	closed atomic.Int64 // connections that the other side has ended
+	haves  atomic.Int64 // pieces that it was told of
 }
 
 // serveMeta listens at host and answers every request for metadata with a
@@ -313,7 +314,11 @@ func (f *metaServer) serve(c net.Conn, hash [20]byte, raw []byte, id byte, answe
 		}
 		var msg peerwire.Message
 		var m peerwire.Metadata
-		if _, err := peerwire.Decode(append(head, body...), &msg); err != nil || msg.ID != peerwire.Extended || msg.Ext != 3 ||
+		_, err := peerwire.Decode(append(head, body...), &msg)
+		if err == nil && msg.ID == peerwire.Have {
+			f.haves.Add(1)
+		}
+		if err != nil || msg.ID != peerwire.Extended || msg.Ext != 3 ||
 			m.Parse(msg.Payload) != nil || m.Type != peerwire.MetadataRequest {
 			continue
 		}
