@@ -14,6 +14,7 @@ func TestWhatAPeerTookBackBeforeTheMetadata(t *testing.T) {
 	c := makeContent(t, 32<<10, map[string]int{"": 40 * 32 << 10})
 	s := open(t, nil)
 	addMagnet(t, s, c.link(), AddOptions{})
+	await(t, s, c, "the wait", func(v Torrent) bool { return v.State == StateMetadata }) // else callers are turned away
 	r := dialRaw(t, s, c, "taker", rawReserved{fast: true, extended: true})
 	r.send(peerwire.AppendExtended(peerwire.AppendHaveAll(nil), 0, (&peerwire.ExtHandshake{}).Append(nil)))
 	var h peerwire.ExtHandshake

@@ -101,6 +101,7 @@ func TestOneHostCannotHoldAllPlaces(t *testing.T) {
 	c := manyFiles(t)
 	s := open(t, func(cfg *Config) { cfg.MaxPeersPerTorrent = places })
 	addMagnet(t, s, c.link(), AddOptions{})
+	await(t, s, c, "the wait", func(v Torrent) bool { return v.State == StateMetadata }) // else callers are turned away
 	number := uint32(0)
 	dial := func(host string) (in bool) {
 		t.Helper()
