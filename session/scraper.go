@@ -137,15 +137,21 @@ func scrapeable(tiers [][]string) (urls []string) {
 func (c *scraper) ask(ctx context.Context, b *inquiry) {
 	ctx, cancel := context.WithTimeout(ctx, scrapePatience)
 	defer cancel()
-	hashes := make([][20]byte, len(b.entries))
-	for i, e := range b.entries {
-		hashes[i] = e.announcedHash()
+	var hashes [][20]byte
+	var asked []*entry
+	for _, e := range b.entries {
+		if !c.s.secretLost(e) {
+			hashes, asked = append(hashes, e.announcedHash()), append(asked, e)
+		}
+	}
+	if len(asked) == 0 {
+		return
 	}
 	results, err := c.s.trackers.Scrape(ctx, b.url, hashes)
 	if err != nil {
 		c.s.log.Debug("scrape", "tracker", b.url, "torrents", len(hashes), "err", err)
 	}
-	for i, e := range b.entries {
+	for i, e := range asked {
 		if err == nil && results[i].Seeds >= 0 {
 			e.setSwarm(SwarmCounts(results[i]))
 		} else {

@@ -125,6 +125,14 @@ func (s *Session) keptSecret(h metainfo.Hash) (secret metainfo.Secret, err error
 	return metainfo.Secret(b), nil
 }
 
+// secretLost tells whether e comes from a damaged record and may have had a
+// secret, which is not known any more: then its info-hash must not be told to
+// anybody, unless its owner starts it.
+func (s *Session) secretLost(e *entry) bool {
+	kept, err := s.keptSecret(e.hash)
+	return e.secret().IsZero() && (err != nil || !kept.IsZero())
+}
+
 var (
 	errTooOften = errors.New("too many encrypted handshakes from this address that proved nothing")
 	errUnsealed = errors.New("encrypted handshake")

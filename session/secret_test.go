@@ -443,6 +443,10 @@ func TestSecretIsKept(t *testing.T) {
 func TestSecretThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	c := makeContent(t, 16<<10, telling)
+	tracker := newCounting(t)
+	m := *c.meta
+	m.Trackers = [][]string{{tracker.url}}
+	c.file = m.Bytes()
 	state := t.TempDir()
 	edit := func(cfg *Config) { cfg.StateDir = state }
 	s := open(t, edit)
@@ -461,6 +465,24 @@ func TestSecretThatCannotBeRead(t *testing.T) {
 		t.Errorf("it runs: %+v, %v", v.State, err)
 	}
 	log.await(t, "secret cannot be read", c.meta.Hash.String())
+
+	// Its info-hash says what it is: no tracker may see it, even once the record is whole again.
+	look := func(when string) {
+		t.Helper()
+		s.scraper.round(t.Context(), time.Now().Add(scrapeEvery))
+		if got := tracker.taken(); len(got) > 0 {
+			t.Errorf("%s a tracker was asked for %x", when, got)
+		}
+	}
+	look("with a damaged record")
+	if err := s.SetOptions(t.Context(), c.meta.Hash, OptionsPatch{Sequential: new(true)}); err != nil { // written anew
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, edit)
+	look("with a record that was written anew")
 }
 
 func TestAddingAgainWithASecret(t *testing.T) {
