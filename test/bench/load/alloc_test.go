@@ -21,7 +21,7 @@ import (
 // A whole session moves this many blocks; allocations are counted in the
 // middle part, when everything has its usual size.
 const (
-	allBlocks   = 24 << 10 // 384 MiB
+	allBlocks   = 10 << 10 // 160 MiB: temporary directories may be small
 	countFrom   = allBlocks / 6
 	countTo     = allBlocks - countFrom
 	blockBudget = 0.25 // allocations a block: what happens once a piece, a run or a second is spread over many blocks
