@@ -18,8 +18,11 @@ if [ "${1:-}" = --npm ]; then
   mkdir -p "$2"
   # What the package would run at its installation is of no use here, and nobody has looked at it. Version 11 needs it.
   for n in 1 2 3 4; do
+    # What one that was cut off leaves behind, the next would take for whole.
+    rm -rf "${2:?}/node_modules" "$2/cache" "$2"/package*.json
     if timeout -k 5 90 npm install --prefix "$2" --cache "$2/cache" --ignore-scripts --no-audit --no-fund --no-update-notifier \
-      --loglevel=error bittorrent-tracker@10.0.12 </dev/null >/dev/null; then
+      --loglevel=error bittorrent-tracker@10.0.12 </dev/null >/dev/null &&
+      node --input-type=module -e 'await import(process.argv[1]); process.exit(0)' "$(realpath "$2")/node_modules/bittorrent-tracker/index.js" </dev/null; then
       break
     fi
     if [ "$n" -eq 4 ]; then
