@@ -14,6 +14,7 @@ const (
 	scrapeEvery    = 30 * time.Minute // each torrent, at most
 	scrapeTogether = 74               // torrents of one tracker asked for together: what a packet holds (BEP 15)
 	scrapeMost     = 16               // such inquiries after one look
+	scrapeWeigh    = 5_000            // torrents that are looked at for these, however many are due
 	scrapeAtOnce   = 4
 	scrapePatience = 2 * time.Minute // for one inquiry, waiting for a turn at the host included
 )
@@ -91,7 +92,7 @@ func (c *scraper) due(now time.Time) []*inquiry {
 	slices.SortStableFunc(waiting, func(a, b *entry) int { return known[a].next.Compare(known[b].next) })
 	var all []*inquiry
 	open := map[string]*inquiry{} // those with room, by URL
-	for _, e := range waiting {
+	for _, e := range waiting[:min(len(waiting), scrapeWeigh)] {
 		was, urls := known[e], scrapeable(e.unannounced())
 		if len(urls) > 0 {
 			url := urls[was.turn%len(urls)]
