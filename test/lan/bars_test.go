@@ -19,7 +19,7 @@ const (
 	mostEach   = 2    // or, in MiB, for each host that joins: what it asks for before the others have anything
 	mostTime   = 1.5  // until the last is through, of the content over the link's speed
 	mostSecret = 2.0  // the same with a secret
-	mostCPU    = 12.0 // processor time of all daemons for a byte that somebody gets, of what plain TCP and SHA-1 take here
+	mostCPU    = 20.0 // processor time of all daemons for a byte that somebody gets, of what plain TCP and SHA-1 take here
 	leastLink  = 0.85 // of its speed, that a link has to give to plain TCP while all others are in use
 )
 
