@@ -1,6 +1,9 @@
 package piece
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // Once the picker has seen its usual load, nothing on the block path
 // allocates.
@@ -39,9 +42,16 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 func TestEndgameDoesNotAllocate(t *testing.T) {
 	d, _ := last(t, 9)
 	dst := make([]Block, 0, 100)
+	var asker *Peer
+	pace := func(pr *Peer) Pace {
+		if pr == asker {
+			return Pace{}
+		}
+		return Pace{Delay: time.Hour}
+	}
 	round := func() {
-		for _, pr := range d.peers {
-			dst = d.p.Pick(pr, 9, dst[:0])
+		for _, asker = range d.peers {
+			dst = d.p.Duplicate(asker, 9, pace, dst[:0])
 		}
 		for _, b := range dst {
 			d.p.Received(d.peers[8], b)

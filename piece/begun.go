@@ -39,6 +39,15 @@ func (p *Picker) lookup(i Index) *begun {
 	return nil
 }
 
+// arrived is the number of blocks that are here. Nothing is here of a piece
+// that is not begun, nil.
+func (b *begun) arrived() int {
+	if b == nil {
+		return 0
+	}
+	return b.blocks - b.free - b.requested
+}
+
 // begin makes piece i a begun one with all blocks free.
 func (p *Picker) begin(i Index) *begun {
 	if p.state[i]&statusOpen != 0 {
@@ -92,6 +101,9 @@ func (p *Picker) forget(i Index) {
 	b := p.lookup(i)
 	if b == nil {
 		return
+	}
+	if p.wanted.Has(i) {
+		p.here -= b.arrived()
 	}
 	for k := 0; b.requested > 0; k++ {
 		if b.who[k] > 0 {

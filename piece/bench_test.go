@@ -143,15 +143,14 @@ func BenchmarkEndgame(b *testing.B) {
 		p.PeerBitfield(peers[k], f)
 	}
 	p.Pick(peers[0], 2048, nil)
-	for range 12 {
-		p.Pick(peers[1], 2048, nil)
-	}
+	pace := allLateBut(peers[1])
+	p.Duplicate(peers[1], 2048, pace, nil)
 	if peers[1].Outstanding() != 2048-64 {
 		b.Fatalf("%d blocks are duplicated", peers[1].Outstanding())
 	}
 	var dst []Block
 	b.ReportAllocs()
 	for b.Loop() {
-		dst = p.Pick(peers[1], 1, dst[:0])
+		dst = p.Duplicate(peers[1], 1, pace, p.Pick(peers[1], 1, dst[:0]))
 	}
 }

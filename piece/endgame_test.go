@@ -3,6 +3,7 @@ package piece
 import (
 	"slices"
 	"testing"
+	"time"
 )
 
 // last is a swarm of n peers that all have the last missing piece, of four
@@ -19,19 +20,82 @@ func last(t *testing.T, n int) (*drawn, []Block) {
 	return d, l
 }
 
-func TestEndgameTakesTheNewerHalf(t *testing.T) {
-	d, l := last(t, 2)
-	got := d.p.Pick(d.peers[1], 9, nil)
-	if !slices.Equal(got, l[2:]) {
-		t.Errorf("first duplicates %v, want %v", got, l[2:])
+// pick is Pick and, if that gives too little, Duplicate for a peer that is at
+// once expected to deliver what is late at all others.
+func (d *drawn) pick(pr *Peer, n int) []Block {
+	l := d.p.Pick(pr, n, nil)
+	return d.p.Duplicate(pr, n-len(l), allLateBut(pr), l)
+}
+
+// allLateBut is when all peers but pr are in no hurry.
+func allLateBut(pr *Peer) func(*Peer) Pace {
+	return func(o *Peer) Pace {
+		if o == pr {
+			return Pace{}
+		}
+		return Pace{Delay: time.Hour, Each: time.Second}
 	}
-	got = d.p.Pick(d.peers[1], 9, nil)
-	got = d.p.Pick(d.peers[1], 9, got)
-	if !slices.Equal(got, []Block{l[1], l[0]}) {
-		t.Errorf("then %v, want %v %v", got, l[1], l[0])
+}
+
+// Four blocks are requested from one peer; how many of them, from the end,
+// another is asked for as well.
+func TestDuplicatesOnlyWhatIsLate(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		holder, asker Pace
+		want, more    int // at once, and when that is requested
+	}{
+		{"the last ones of a slow peer", Pace{Each: 100 * ms}, Pace{Each: 20 * ms}, 3, 0},
+		{"until both meet", Pace{Each: 100 * ms}, Pace{Each: 50 * ms}, 2, 0},
+		{"two peers alike", Pace{Each: 100 * ms}, Pace{Each: 100 * ms}, 1, 0},
+		{"two fast peers", Pace{Each: 5 * ms}, Pace{Each: ms}, 0, 0},
+		{"what is far away comes no sooner", Pace{Each: 100 * ms}, Pace{Latency: 200 * ms, Each: ms}, 0, 0},
+		{"far away, but still sooner", Pace{Each: time.Second}, Pace{Latency: 500 * ms, Each: ms}, 3, 0},
+		{"all of one that fell silent", Pace{Delay: time.Second, Each: ms}, Pace{Latency: 50 * ms, Each: ms}, 4, 0},
+		{"nothing from one that is silent", Pace{Each: 100 * ms}, Pace{Delay: time.Second, Each: ms}, 0, 0},
+		{"a fast one when the other has just paused", Pace{Delay: 15 * ms, Each: ms / 10}, Pace{Each: ms / 10}, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d, l := last(t, 2)
+			pace := func(pr *Peer) Pace {
+				if pr == d.peers[0] {
+					return tt.holder
+				}
+				return tt.asker
+			}
+			got := d.p.Duplicate(d.peers[1], 9, pace, nil)
+			if !slices.Equal(got, l[4-tt.want:]) {
+				t.Errorf("duplicates %v, want %v", got, l[4-tt.want:])
+			}
+			if got := d.p.Duplicate(d.peers[1], 9, pace, nil); len(got) != tt.more {
+				t.Errorf("then %v, want %d", got, tt.more)
+			}
+			d.check()
+		})
 	}
-	if got := d.p.Pick(d.peers[1], 9, nil); len(got) != 0 {
-		t.Errorf("%v is requested from one peer twice", got)
+}
+
+// The last ones of all are helped first, and no block that is on its way from
+// somebody who is in time.
+func TestHelpsTheLastPeer(t *testing.T) {
+	d := swarm(t, "41", " *", "")
+	a, b, c, e := d.peers[0], d.peers[1], d.peers[2], d.peers[3]
+	l := d.p.Pick(a, 2, nil)
+	l = d.p.Pick(b, 2, l)
+	each := map[*Peer]time.Duration{a: time.Second, b: 2 * time.Second, c: time.Millisecond, e: time.Millisecond}
+	pace := func(pr *Peer) Pace { return Pace{Each: each[pr]} }
+	if got := d.p.Duplicate(c, 3, pace, nil); !slices.Equal(got, []Block{l[2], l[3], l[1]}) {
+		t.Errorf("duplicates %v of %v", got, l)
+	}
+	if got := d.p.Duplicate(e, 9, pace, nil); !slices.Equal(got, l[:1]) {
+		t.Errorf("%v of %v, want only what is not duplicated", got, l)
+	}
+	if got := d.p.Duplicate(e, 9, pace, nil); len(got) != 0 {
+		t.Errorf("%v though somebody sends them in time", got)
+	}
+	each[c] = time.Second
+	if got := d.p.Duplicate(e, 9, pace, nil); len(got) != 1 {
+		t.Errorf("%v, want one more since its second peer is late too", got)
 	}
 	d.check()
 }
@@ -40,8 +104,8 @@ func TestEndgameCancels(t *testing.T) {
 	d, l := last(t, 3)
 	a, b, c := d.peers[0], d.peers[1], d.peers[2]
 	for range 9 {
-		d.p.Pick(b, 9, nil)
-		d.p.Pick(c, 9, nil)
+		d.pick(b, 9)
+		d.pick(c, 9)
 	}
 	if a.Outstanding() != 4 || b.Outstanding() != 4 || c.Outstanding() != 4 {
 		t.Fatalf("outstanding %d, %d, %d; want everything from everybody", a.Outstanding(), b.Outstanding(), c.Outstanding())
@@ -74,14 +138,16 @@ func TestEndgameCancels(t *testing.T) {
 func TestEndgameFewestDuplicatesFirst(t *testing.T) {
 	d, l := last(t, 4)
 	b, c, e := d.peers[1], d.peers[2], d.peers[3]
-	d.p.Pick(b, 2, nil)
-	if got := d.p.Pick(c, 2, nil); !slices.Equal(got, l[1:2]) {
-		t.Errorf("%v, want the newer half of %v", got, l[:2])
+	if got := d.pick(b, 2); !slices.Equal(got, l[2:]) {
+		t.Errorf("%v, want the last two of %v", got, l)
 	}
-	if got := d.p.Pick(e, 2, nil); !slices.Equal(got, l[:1]) {
+	if got := d.pick(c, 1); !slices.Equal(got, l[1:2]) {
+		t.Errorf("%v, want the last of %v", got, l[:2])
+	}
+	if got := d.pick(e, 2); !slices.Equal(got, l[:1]) {
 		t.Errorf("%v, want the only one that is not duplicated, %v", got, l[0])
 	}
-	if got := d.p.Pick(e, 4, nil); len(got) != 1 || got[0] == l[0] {
+	if got := d.pick(e, 4); len(got) != 1 || got[0] == l[0] {
 		t.Errorf("%v, want one more", got)
 	}
 	d.check()
@@ -92,11 +158,15 @@ func TestEndgameHasALimit(t *testing.T) {
 	for range 20 {
 		pr := d.peer("**")
 		for range 9 {
-			d.p.Pick(pr, 9, nil)
+			d.pick(pr, 9)
 		}
 	}
 	for k := range 4 {
-		if n, _ := d.p.requests.count(d.p.lookup(0).who[k], nil); n != maxCopies {
+		n := 0
+		for q := d.p.lookup(0).who[k]; q != 0; q = d.p.requests.all[q].same {
+			n++
+		}
+		if n != maxCopies {
 			t.Errorf("block %d is requested from %d peers, want %d", k, n, maxCopies)
 		}
 	}
@@ -117,7 +187,7 @@ func TestEndgameWithoutTheUnavailable(t *testing.T) {
 		t.Error("endgame though piece 2 has free blocks and somebody has it")
 	}
 	d.p.Leave(gone)
-	if !d.p.Endgame() || len(d.p.Pick(d.peers[1], 4, nil)) == 0 {
+	if !d.p.Endgame() || len(d.pick(d.peers[1], 4)) == 0 {
 		t.Error("no endgame though nothing else can be requested")
 	}
 	d.p.PeerHas(d.peer("    "), 1)
@@ -172,7 +242,7 @@ func TestFailedPieceIsOnePeersAlone(t *testing.T) {
 	if d.p.Exclusive(0) != b {
 		t.Fatal("who was asked first does not hold it")
 	}
-	if got := d.p.Pick(c, 4, nil); len(got) != 0 {
+	if got := d.pick(c, 4); len(got) != 0 {
 		t.Errorf("another peer is asked for %v", got)
 	}
 	if got := d.p.PickPiece(c, 0, 4, nil); len(got) != 0 {
@@ -187,7 +257,7 @@ func TestFailedPieceIsOnePeersAlone(t *testing.T) {
 	if !slices.Equal(rest, l[2:]) {
 		t.Fatalf("the holder gets %v, want %v", rest, l[2:])
 	}
-	if got := d.p.Pick(c, 4, nil); len(got) != 0 {
+	if got := d.pick(c, 4); len(got) != 0 {
 		t.Errorf("endgame duplicates %v of a failed piece", got)
 	}
 	d.p.Dropped(b, l[2])

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 )
 
 // model is a slow picture of what a picker must know, kept in plain maps and
@@ -156,8 +157,15 @@ func (m *model) outstanding(pr *Peer, only ...Index) []Block {
 	return l
 }
 
-// picked checks what Pick returned and notes it.
-func (m *model) picked(pr *Peer, n int, got []Block) error {
+// randomPace expects anything of anybody.
+func randomPace(r *rand.Rand) func(*Peer) Pace {
+	some := func() time.Duration { return time.Duration(r.Int64N(int64(time.Second))) * time.Duration(r.IntN(3)) }
+	return func(*Peer) Pace { return Pace{some(), some(), some() / 10} }
+}
+
+// picked checks what Pick and Duplicate returned and notes it; late tells
+// whether everything that is requested from others is.
+func (m *model) picked(pr *Peer, n int, got []Block, late bool) error {
 	if len(got) > n {
 		return fmt.Errorf("%d blocks, asked for %d", len(got), n)
 	}
@@ -194,7 +202,7 @@ func (m *model) picked(pr *Peer, n int, got []Block) error {
 	if len(got) < n && m.offers(pr) {
 		return fmt.Errorf("%d blocks of %d though there are free ones", len(got), n)
 	}
-	if len(got) == 0 && m.endgame() && m.duplicable(pr) {
+	if len(got) == 0 && late && m.endgame() && m.duplicable(pr) {
 		return fmt.Errorf("nothing in endgame though there are blocks to duplicate")
 	}
 	return nil
@@ -291,6 +299,9 @@ func check(p *Picker) error {
 	for _, b := range p.begun {
 		asking += b.requested
 	}
+	if left := left(p); p.Left() != left {
+		return fmt.Errorf("%d blocks are left, want %d", p.Left(), left)
+	}
 	if p.asking != asking {
 		return fmt.Errorf("%d blocks are requested, want %d", p.asking, asking)
 	}
@@ -319,6 +330,21 @@ func check(p *Picker) error {
 		}
 	}
 	return checkRarity(&p.rare)
+}
+
+// left counts the blocks that are wanted and not here.
+func left(p *Picker) (n int) {
+	for i := range p.wanted.Indexes() {
+		n += p.geo.Blocks(i)
+		if b := p.lookup(i); b != nil {
+			for _, who := range b.who {
+				if who == arrived {
+					n--
+				}
+			}
+		}
+	}
+	return n
 }
 
 func checkBegun(p *Picker, b *begun, i Index) error {
@@ -416,7 +442,11 @@ func (m *model) chaos(p *Picker, r *rand.Rand) error {
 		if r.IntN(10) == 0 {
 			n = 200
 		}
-		return m.picked(pr, n, p.Pick(pr, n, nil))
+		l := p.Pick(pr, n, nil)
+		if r.IntN(4) > 0 {
+			return m.picked(pr, n, p.Duplicate(pr, n-len(l), allLateBut(pr), l), true)
+		}
+		return m.picked(pr, n, p.Duplicate(pr, n-len(l), randomPace(r), l), false)
 	case k < 33:
 		got := p.PickPiece(pr, i, 3, nil)
 		for _, b := range got {
@@ -624,7 +654,7 @@ func (m *model) finish(p *Picker) error {
 		if len(l) == 0 && p.Missing() == 0 {
 			return nil
 		}
-		if err := m.picked(pr, 10, l); err != nil {
+		if err := m.picked(pr, 10, l, false); err != nil {
 			return err
 		}
 		for _, b := range l {

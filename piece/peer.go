@@ -14,6 +14,7 @@ type Peer struct {
 	at          int   // position in Picker.peers, -1 once it left
 	first, last int32 // its requests, oldest first
 	outstanding int   // how many
+	pace        Pace  // valid during Duplicate
 
 	work     *begun // the piece it gets its blocks from, valid while stamp is the piece's
 	stamp    uint64

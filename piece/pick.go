@@ -29,7 +29,7 @@ const (
 // They come from as few pieces as possible and ascend within a piece. With
 // what is outstanding already, n tells how fast the peer is: pass all that
 // should be requested now. Fewer than n come back if the peer has nothing
-// more to offer for now.
+// more to offer for now; see Duplicate.
 func (p *Picker) Pick(pr *Peer, n int, dst []Block) []Block {
 	if n <= 0 || pr.at < 0 || !p.Interesting(pr) {
 		return dst
@@ -40,7 +40,7 @@ func (p *Picker) Pick(pr *Peer, n int, dst []Block) []Block {
 		if b == nil || pr.reviewed != p.works || b.free == 0 || !p.allowed(pr, b) {
 			p.setWork(pr, nil)
 			if b = p.choose(pr, depth); b == nil {
-				return p.duplicate(pr, n, dst)
+				return dst
 			}
 			p.join(pr, b, depth)
 		}
@@ -52,7 +52,7 @@ func (p *Picker) Pick(pr *Peer, n int, dst []Block) []Block {
 }
 
 // PickPiece is Pick for blocks of piece i alone (BEP 6, "allowed fast" and
-// "suggest piece"). It never duplicates requests.
+// "suggest piece").
 func (p *Picker) PickPiece(pr *Peer, i Index, n int, dst []Block) []Block {
 	if n <= 0 || pr.at < 0 || !pr.Has(i) || !p.wanted.Has(i) {
 		return dst

@@ -19,8 +19,10 @@ const DefaultPriority = 4
 //     come from few peers and we need something to trade soon. In sequential
 //     mode it is the one with the lowest number;
 //   - begun pieces that others work on, when there is nothing new for this
-//     peer or when many pieces are begun;
-//   - blocks that are requested from others already (see Endgame).
+//     peer or when many pieces are begun.
+//
+// After that there are blocks that are requested from others already: see
+// Duplicate.
 //
 // A new piece of a higher priority goes before a begun one of a lower priority.
 // Peers so slow that a piece would take them minutes share pieces.
@@ -52,7 +54,9 @@ type Picker struct {
 	held     int // begun pieces with a holder
 	requests requests
 	asking   int     // blocks with a request
+	here     int     // blocks of begun pieces that are wanted and here
 	cancel   []*Peer // what Received returned last
+	late     []*Peer // used by Duplicate
 }
 
 // NewPicker is a picker for content cut as g says; nothing is had, everything
@@ -88,6 +92,15 @@ func (p *Picker) Have() *Bitfield { return p.have }
 
 // Missing is the number of pieces that are wanted and not had.
 func (p *Picker) Missing() int { return p.wanted.Count() }
+
+// Left is the number of blocks that are wanted and not here, requested or not.
+func (p *Picker) Left() int {
+	n := p.wanted.Count()*p.blocks - p.here
+	if last := Index(p.pieces - 1); p.wanted.Has(last) {
+		n -= p.blocks - p.geo.Blocks(last)
+	}
+	return n
+}
 
 // Availability is the number of connected peers that have piece i.
 func (p *Picker) Availability(i Index) int { return p.rare.copies(i) }
@@ -141,14 +154,17 @@ func (p *Picker) SetPriority(i Index, prio uint8) {
 	if p.have.Has(i) {
 		return
 	}
+	b := p.lookup(i)
 	if prio == 0 {
+		p.here -= b.arrived()
 		p.wanted.Clear(i)
 		p.interests++
 	} else if old == 0 {
+		p.here += b.arrived()
 		p.wanted.Set(i)
 		p.interests++
 	}
-	if b := p.lookup(i); b != nil {
+	if b != nil {
 		p.list(b)
 	} else {
 		p.reopen(i)

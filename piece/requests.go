@@ -92,16 +92,6 @@ func (r *requests) endOne(head int32, pr *Peer) (int32, bool) {
 	return head, false
 }
 
-// count tells how many peers the block is requested from, and whether pr is
-// one of them.
-func (r *requests) count(head int32, pr *Peer) (n int, asked bool) {
-	for ; head != 0; head = r.all[head].same {
-		n++
-		asked = asked || r.all[head].peer == pr
-	}
-	return n, asked
-}
-
 // Received says that a block arrived from pr, requested or not. The block is
 // fresh if it is to be stored: it is wanted and was not here yet, and its
 // piece is not another peer's to deliver. cancel are the other peers that the
@@ -139,6 +129,7 @@ func (p *Picker) Received(pr *Peer, blk Block) (fresh bool, cancel []*Peer) {
 		}
 	}
 	b.who[k] = arrived
+	p.here++
 	return true, p.cancel
 }
 

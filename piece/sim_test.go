@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 )
 
 // node is one client of a simulated swarm where everybody is connected to
@@ -57,10 +58,14 @@ func (s *sim) request(k int) {
 	n := s.nodes[k]
 	for j, pr := range n.peers {
 		if j != k {
-			s.nodes[j].queue[k] = n.p.Pick(pr, s.depth-pr.Outstanding(), s.nodes[j].queue[k])
+			q := n.p.Pick(pr, s.depth-pr.Outstanding(), s.nodes[j].queue[k])
+			s.nodes[j].queue[k] = n.p.Duplicate(pr, s.depth-pr.Outstanding(), alike, q)
 		}
 	}
 }
+
+// alike is what is expected of all.
+func alike(*Peer) Pace { return Pace{Latency: time.Second, Each: time.Second} }
 
 // serve lets node k send up to n blocks, one to each in turn.
 func (s *sim) serve(k, n int) error {

@@ -22,7 +22,6 @@ const (
 	tightFirst   = 4                // requests to a peer whose rate is not known while memory is short
 	stallAfter   = 5 * time.Second  // without a block, while memory is short
 	stallPause   = 30 * time.Second // before such a peer is asked again
-	fairSpare    = 8                // requests beyond a peer's share of the rest
 	maxOwed      = 64               // cancelled requests that may be open before no more are made
 )
 
@@ -82,6 +81,7 @@ func (t *torrent) feed(p *peer) {
 	t.s.store.Unlease(granted - len(blocks))
 	if d.live == 0 {
 		d.lastBlock = t.now
+		d.flow.Asked(t.now)
 	}
 	for _, b := range blocks {
 		if t.disk.isPad(b) {
@@ -99,18 +99,6 @@ func (t *torrent) feed(p *peer) {
 		d.hungry = true // pad blocks took places: pick again
 		t.touch(p)
 	}
-}
-
-// fairDepth bounds p's pipeline near the end of a download: each peer is asked
-// for its share of what is left by its rate, so that all are through at the
-// same time and few blocks have to be asked for twice.
-func (t *torrent) fairDepth(p *peer) int {
-	all := t.flow.down.meter.rate
-	left := (t.disk.bytes.wanted - t.disk.bytes.haveWanted) / piece.BlockSize
-	if all <= 0 || p.down.meter.rate <= 0 || left > int64(2*t.peers.depth) {
-		return maxDepth
-	}
-	return int(float64(left)*min(1, p.down.meter.rate/all)) + fairSpare
 }
 
 // shareDepth bounds p's pipeline by its share of the block memory, by heads or by
@@ -162,6 +150,9 @@ func (t *torrent) choose(p *peer, n int) []piece.Block {
 	t.peers.picked = t.peers.picked[:0]
 	if !p.down.choked {
 		t.peers.picked = t.pick.Pick(p.has, n, t.peers.picked)
+		if short := n - len(t.peers.picked); short > 0 {
+			t.duplicate(p, short)
+		}
 		return t.peers.picked
 	}
 	for _, i := range p.down.allowed {
@@ -207,6 +198,8 @@ func (t *torrent) onPiece(p *peer, m *peerwire.Message) error {
 		t.s.count("unrequested_blocks")
 		return p.tolerate()
 	}
+	p.down.flow.Arrived(t.now, p.down.reqs[at].at)
+	t.clock.block = t.now
 	t.settleRequest(p, at) // the buffer counts against the memory by itself now
 	p.down.meter.add(int(b.Length))
 	t.flow.down.meter.add(int(b.Length))
@@ -235,6 +228,7 @@ func (t *torrent) onPiece(p *peer, m *peerwire.Message) error {
 func (t *torrent) grow(p *peer) {
 	if p.down.slowStart && p.down.depth < p.reqLimit() {
 		p.down.depth++
+		t.peers.depth++
 	}
 }
 

@@ -122,6 +122,9 @@ func (t *torrent) handle(p *peer, m *peerwire.Message) error {
 	case peerwire.Choke:
 		t.onChoke(p)
 	case peerwire.Unchoke:
+		if p.down.choked {
+			t.peers.depth += p.down.depth
+		}
 		p.down.choked = false
 		p.down.lastBlock = t.now
 		t.hungry(p)

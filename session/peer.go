@@ -55,7 +55,9 @@ type peerDown struct {
 	pause      time.Time // no requests before this
 	grant      int64     // bytes the rate limit allows to request
 	hungry     bool      // may want more requests
-	bad        int       // malformed or useless things that were tolerated
+	idle       bool      // had nothing to do in the endgame
+	flow       piece.Flow
+	bad        int // malformed or useless things that were tolerated
 }
 
 // request is one block asked of a peer.

@@ -24,7 +24,7 @@ type peers struct {
 	room     int // blocks of memory that requests should take
 	given    metaGiven
 	news     int // grows with every peer that comes, goes, or says where it listens
-	depth    int // of all pipelines in use, as of the last tick
+	depth    int // of all pipelines in use, about
 }
 
 func (ps *peers) count() int { return len(ps.all) }

@@ -52,6 +52,9 @@ type deadlines struct {
 	lastSec time.Time // the tick before
 	idleAt  time.Time // since when there was nothing to do; zero while there is
 	dialAt  time.Time // when the address book has an address again
+	block   time.Time // when the last block came
+	lookAt  time.Time // when to look for blocks that are late, if there are idlers
+	idlers  bool      // peers had nothing to do in the endgame
 	starved bool      // requests wait for block memory
 	lonely  bool      // the trackers were told that we need peers
 	met     bool      // there was a peer
@@ -111,6 +114,9 @@ func (t *torrent) loop(advance func() time.Time, over func() bool) {
 		clear(batch)
 		next := advance()
 		t.flush()
+		if t.clock.idlers && t.clock.lookAt.Before(next) {
+			next = t.clock.lookAt
+		}
 		timer.Reset(max(0, next.Sub(t.now)))
 	}
 }
@@ -129,6 +135,7 @@ func (t *torrent) advance() time.Time {
 		next = at
 	}
 	t.advanceDials()
+	t.lookLate()
 	if t.clock.starved {
 		t.clock.starved = false
 		t.feedFastest()
