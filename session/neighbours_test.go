@@ -84,7 +84,8 @@ func TestPrivateTorrentsAreNotAnnouncedToNeighbours(t *testing.T) {
 		add(t, s, c, AddOptions{Dir: c.dir, Scope: scope})
 		await(t, s, c, "seeding", complete)
 		e := s.byWire(c.meta.Hash.Wire())
-		if !s.announcer.knows(e) || s.near.service.Status().Torrents != 0 {
+		until(t, "announce to trackers", func() bool { return s.announcer.knows(e) })
+		if s.near.service.Status().Torrents != 0 {
 			t.Errorf("a private torrent of scope %v: %v", scope, s.near.status())
 		}
 		s.near.found(c.meta.Hash.Wire(), netip.MustParseAddrPort("127.0.0.9:9"), true)

@@ -125,19 +125,21 @@ func TestMagnetTurnsOutPrivate(t *testing.T) {
 func TestIdleSeedsAreAnnouncedWithoutLoading(t *testing.T) {
 	t.Parallel()
 	boot, addr := bootNode(t)
-	s := open(t, joins(addr))
+	s := open(t, nil)
 	for i := range 50 {
 		c := makeContent(t, 16<<10, map[string]int{fmt.Sprint(i): 100 + i})
-		if _, _, err := s.Add(t.Context(), c.file, AddOptions{Dir: c.dir}); err != nil {
-			t.Fatal(err)
-		}
+		add(t, s, c, AddOptions{Dir: c.dir})
+		await(t, s, c, "seeding", complete)
 	}
-	until(t, "announce of all", func() bool { return boot.Stats().IPv4.Torrents == 50 })
-	for _, e := range s.entries() {
-		if e.running() != nil {
-			t.Errorf("%s has a loop", e.hash)
+	s = reopen(t, s, joins(addr))
+	until(t, "announce of all", func() bool {
+		for _, e := range s.entries() {
+			if e.running() != nil {
+				t.Fatalf("%s has a loop", e.hash)
+			}
 		}
-	}
+		return boot.Stats().IPv4.Torrents == 50
+	})
 	e := s.entries()[0]
 	if err := s.Stop(t.Context(), e.hash); err != nil {
 		t.Fatal(err)

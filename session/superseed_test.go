@@ -157,14 +157,18 @@ func TestSuperSeedingServesWhatItShows(t *testing.T) {
 	await(t, seed, c, "super-seeding to be seen", func(v Torrent) bool { return v.SuperSeeding })
 }
 
-// TestSuperSeedingEndsWithASecondSeed: those who were shown a little are told
-// of the rest.
-func TestSuperSeedingEndsWithASecondSeed(t *testing.T) {
+// TestSuperSeedingEndsWithASecondCopy: those who were shown a little are told
+// of the rest. The copy is spread over two peers: a seed would not stay.
+func TestSuperSeedingEndsWithASecondCopy(t *testing.T) {
 	seed, c, first := covered(t, 60, nil)
 	r := dialRaw(t, seed, c, "later", rawReserved{fast: true})
 	seen := map[piece.Index]bool{}
 	r.shown(1, seen)
-	first.send(peerwire.AppendHaveAll(nil))
+	most := piece.NewBitfield(60)
+	most.Fill()
+	most.Clear(7)
+	first.send(peerwire.AppendBitfield(nil, most.Bytes()))
+	dialRaw(t, seed, c, "second", rawReserved{fast: true}).send(peerwire.AppendHave(nil, 7))
 	r.shown(60, seen)
 	await(t, seed, c, "the end", func(v Torrent) bool { return !v.SuperSeeding })
 	third := dialRaw(t, seed, c, "third", rawReserved{fast: true})
