@@ -12,7 +12,7 @@ import (
 // ends are the local and remote addresses of the connections of a torrent.
 func ends(t *testing.T, s *Session, c content) (out [][2]string, dialling int) {
 	t.Helper()
-	within(t, s, c, func(t *torrent) {
+	inLoop(t, s, c, func(t *torrent) {
 		dialling = t.peers.dialling
 		for _, p := range t.peers.all {
 			out = append(out, [2]string{p.wire.conn.LocalAddr().String(), p.wire.conn.RemoteAddr().String()})
@@ -76,7 +76,7 @@ func TestSeedsPart(t *testing.T) {
 	// The address is not dialled again.
 	var wait time.Duration
 	var ok bool
-	within(t, a, c, func(t *torrent) { _, ok, wait = t.book.Next(t.now, netip.AddrPort{}) })
+	inLoop(t, a, c, func(t *torrent) { _, ok, wait = t.book.Next(t.now, netip.AddrPort{}) })
 	if ok || wait < time.Minute {
 		t.Errorf("the other seed would be dialled again in %s (%t)", wait, ok)
 	}

@@ -201,7 +201,7 @@ func TestRequestsBeyondOurQueue(t *testing.T) {
 		}
 	}
 	var list []Peer
-	within(t, s, c, func(t *torrent) { list = t.peerViews() })
+	inLoop(t, s, c, func(t *torrent) { list = t.peerViews() })
 	if len(list) != 1 || list[0].RequestsToUs < ext.ReqQ || list[0].RequestsToUs > 2*ext.ReqQ {
 		t.Errorf("peers %+v; want one with at least %d requests kept", list, ext.ReqQ)
 	}
@@ -289,7 +289,7 @@ func TestConnectionToOurselves(t *testing.T) {
 	await(t, s, c, "the start", func(v Torrent) bool { return v.State == StateDownloading })
 	until(t, "end of the address", func() bool {
 		known := -1
-		within(t, s, c, func(t *torrent) { known = t.book.Len() })
+		inLoop(t, s, c, func(t *torrent) { known = t.book.Len() })
 		return conns.Load() > 0 && known == 0
 	})
 	if list, err := s.Peers(c.meta.Hash); err != nil || len(list) != 0 {

@@ -22,7 +22,7 @@ func TestFullTorrentKeepsTheHighestRanks(t *testing.T) {
 			dialRaw(t, s, c, fmt.Sprintf("early %d", n), rawReserved{fast: true}).unchoked()
 		}
 		lowest, ours := uint32(1<<32-1), s.ourAddr()
-		within(t, s, c, func(t *torrent) {
+		inLoop(t, s, c, func(t *torrent) {
 			t.book.SetExternal(ours)
 			for _, p := range t.peers.all {
 				p.joined = p.joined.Add(-time.Hour)
@@ -32,7 +32,7 @@ func TestFullTorrentKeepsTheHighestRanks(t *testing.T) {
 		late := dialRaw(t, s, c, "late", rawReserved{fast: true})
 		local := netip.MustParseAddrPort(late.LocalAddr().String())
 		var rank uint32
-		within(t, s, c, func(t *torrent) { rank = t.book.Rank(local) })
+		inLoop(t, s, c, func(t *torrent) { rank = t.book.Rank(local) })
 		if rank < lowest {
 			late.untilClosed()
 			continue
