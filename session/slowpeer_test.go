@@ -30,15 +30,21 @@ func TestPeerThatStopsAnswering(t *testing.T) {
 	go mute.run()
 	seed := seedOf(t, c, nil)
 	s := open(t, nil)
-	began := time.Now()
 	add(t, s, c, AddOptions{Peers: addrsOf(mute)})
 	until(t, "silence", func() bool { return asked.Load() > 8 })
 	if err := s.AddPeers(t.Context(), c.meta.Hash, addrs(seed)); err != nil {
 		t.Fatal(err)
 	}
-	v := await(t, s, c, "completion", complete)
+	// Time in which nobody had a turn does not count.
+	took, last := time.Duration(0), time.Now()
+	v := await(t, s, c, "completion", func(v Torrent) bool {
+		now := time.Now()
+		took += min(now.Sub(last), time.Second)
+		last = now
+		return complete(v)
+	})
 	c.same(t, s.cfg.Dir)
-	if took := time.Since(began); took > requestLives {
+	if took > requestLives*3/4 { // some of it was over before
 		t.Errorf("took %s: the requests to the silent peer were waited for", took)
 	}
 	if v.Downloaded > v.Size+1<<20 {
@@ -85,7 +91,6 @@ func TestSilentPeersHoldNoMemory(t *testing.T) {
 		all = append(all, f)
 	}
 	s := open(t, func(cfg *Config) { cfg.Storage.Memory = 512 << 10 })
-	began := time.Now()
 	add(t, s, c, AddOptions{Peers: addrsOf(all...)})
 	await(t, s, c, "the silent ones", func(v Torrent) bool { return v.Peers == len(all) })
 	good := newFakeSeed(t, c, "127.0.0.86")
@@ -95,7 +100,15 @@ func TestSilentPeersHoldNoMemory(t *testing.T) {
 	}
 	await(t, s, c, "completion", complete)
 	c.same(t, s.cfg.Dir)
-	if took := time.Since(began); took > requestLives {
-		t.Errorf("took %s: the requests to the silent peers were waited for", took)
+	stalled := 0
+	inLoop(t, s, c, func(t *torrent) {
+		for _, p := range t.peers.all {
+			if p.down.stalled {
+				stalled++
+			}
+		}
+	})
+	if stalled == 0 {
+		t.Error("no silent peer was made to give its memory back")
 	}
 }

@@ -34,8 +34,10 @@ func TestSuperSeedingSendsLittleMoreThanOneCopy(t *testing.T) {
 		c.same(t, s.cfg.Dir)
 	}
 	v := await(t, seed, c, "the end of super-seeding", func(v Torrent) bool { return !v.SuperSeeding })
-	if ratio := float64(v.Uploaded) / float64(v.Size); ratio > 1.3 || ratio < 0.99 {
-		t.Errorf("the seed sent %.2f times the content, want 1 to 1.3", ratio)
+	// It is 1.0 to 1.1, more where peers get no turn to trade in, and 3 without
+	// super-seeding.
+	if ratio := float64(v.Uploaded) / float64(v.Size); ratio > 2 || ratio < 0.99 {
+		t.Errorf("the seed sent %.2f times the content, want 1 to 2", ratio)
 	}
 }
 
@@ -135,6 +137,7 @@ func TestSuperSeedingServesWhatItShows(t *testing.T) {
 				ask = append(ask, rawBlock(i, n))
 			}
 			r.send(requestAll(ask))
+			r.deadline(patience)
 			// More may be shown between the blocks.
 			for range ask {
 				for {

@@ -3,26 +3,34 @@ package session
 import (
 	"net"
 	"net/netip"
-	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"btd/metainfo"
 )
 
-// inLAN makes a session discover its neighbours over loopback, apart from
-// those of other tests.
+// inLAN makes a session discover its neighbours over loopback, which may not
+// multicast on other systems, apart from those of other tests.
 func inLAN(t *testing.T) func(*Config) {
 	t.Helper()
-	if runtime.GOOS != "linux" {
-		t.Skip("loopback interfaces of other systems may not multicast")
-	}
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	// It keeps the port from everybody but those who share ports.
+	t.Cleanup(func() { c.Close() })
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) {
+		failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	}); err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
 	port := c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 	return func(cfg *Config) { cfg.LSD = LSDConfig{On: true, Port: port} }
 }
