@@ -29,7 +29,7 @@ type gather struct {
 	first  time.Time     // when the one was queued that waits longest
 	last   time.Time     // when one was queued
 	due    bool          // what is queued may be taken
-	rush   bool          // all that is queued may be taken
+	rush   int           // those who wait until all that is queued was taken
 	armed  bool          // the timer runs
 	timer  *time.Timer
 	ripe   func() // called when the timer runs out
@@ -41,40 +41,47 @@ func (g *gather) init(lanes int, ripe func()) {
 	g.ripe = ripe
 }
 
-// came notes that a piece was queued, that there are so many now, and whether
-// it is in a hurry. It tells whether what is queued is due.
-func (g *gather) came(now time.Time, queued int, hurry bool) bool {
-	if g.enough > 1 {
+// came notes that a piece was queued, that there are so many now, whether it is
+// another one than that before it, and whether it is in a hurry. It tells whether
+// what is queued is due. More of the same piece does not count: the next of it
+// comes when this was hashed.
+func (g *gather) came(now time.Time, queued int, other, hurry bool) bool {
+	if g.enough > 1 && other {
 		g.gap += (min(now.Sub(g.last), longGap) - g.gap) / 8
 		g.last = now
 	}
 	if queued == 1 {
 		g.first = now
 	}
-	g.due = g.due || hurry || g.enoughOf(queued)
+	g.due = g.due || hurry || g.rush > 0 || g.enoughOf(queued)
 	if !g.due && !g.armed {
 		g.arm(g.patience(now))
 	}
 	return g.due
 }
 
-// took notes that a worker took pieces, and how many are left. They wait for
-// more like those before them.
-func (g *gather) took(now time.Time, queued int) {
+// took notes that a worker took pieces, how many are left, and whether those are
+// in a hurry. Else they wait for more like those before them.
+func (g *gather) took(now time.Time, queued int, hurry bool) {
 	if queued == 0 {
-		g.due, g.rush = false, false
+		g.due = false
 		return
 	}
 	g.first = now
 	d := g.patience(now)
-	g.due = g.rush || g.enoughOf(queued) || d <= 0
+	g.due = hurry || g.rush > 0 || g.enoughOf(queued) || d <= 0
 	if !g.due && !g.armed {
 		g.arm(d)
 	}
 }
 
-// hurry makes all due that is queued.
-func (g *gather) hurry() { g.due, g.rush = true, true }
+// hurry makes all due that is queued, and what will be, until calm is called.
+func (g *gather) hurry() {
+	g.due = true
+	g.rush++
+}
+
+func (g *gather) calm() { g.rush-- }
 
 // enoughOf tells whether n pieces need not wait for more.
 func (g *gather) enoughOf(n int) bool {

@@ -3,6 +3,8 @@ package storage
 import (
 	"testing"
 	"time"
+
+	"btd/piece"
 )
 
 // TestGather: pieces wait for each other only while many come in a short time.
@@ -16,12 +18,12 @@ func TestGather(t *testing.T) {
 		for range n {
 			now = now.Add(gap)
 			queued++
-			if !g.came(now, queued, false) {
+			if !g.came(now, queued, true, false) {
 				waited++
 				continue
 			}
 			queued = 0
-			g.took(now, queued)
+			g.took(now, queued, false)
 		}
 		return waited
 	}
@@ -32,11 +34,11 @@ func TestGather(t *testing.T) {
 	if n := feed(160, linger/20); n != 150 {
 		t.Errorf("%d of 160 pieces waited that came every %s, want all but every 16th", n, linger/20)
 	}
-	if !g.came(now.Add(linger/20), 1, true) {
+	if !g.came(now.Add(linger/20), 1, true, true) {
 		t.Error("a piece in a hurry waits")
 	}
 	g.due = false
-	if g.came(now.Add(linger/20), 1, false) {
+	if g.came(now.Add(linger/20), 1, true, false) {
 		t.Error("a piece does not wait for the others that come")
 	}
 	select {
@@ -53,7 +55,7 @@ func TestGather(t *testing.T) {
 	feed(64, linger/20)
 	begin := now
 	for now.Sub(begin) < linger {
-		if g.due = false; g.came(now, 1+int(now.Sub(begin)/(linger/20))%15, false) {
+		if g.due = false; g.came(now, 1+int(now.Sub(begin)/(linger/20))%15, true, false) {
 			t.Fatalf("a piece is due %s after the first", now.Sub(begin))
 		}
 		g.first = begin
@@ -66,7 +68,7 @@ func TestGather(t *testing.T) {
 	}
 	// It ends when no more come.
 	g.due = false
-	if g.came(now, 1, false) {
+	if g.came(now, 1, true, false) {
 		t.Error("a piece does not wait for the others that come")
 	}
 	if now = now.Add((lull - 1) * linger / 20); g.rang(now) {
@@ -79,27 +81,98 @@ func TestGather(t *testing.T) {
 	// What a worker leaves behind waits like the rest, unless there is enough
 	// of it, or it is in a hurry.
 	feed(64, linger/20)
-	g.came(now, 19, false)
-	if g.took(now, 3); g.due {
+	g.came(now, 19, true, false)
+	if g.took(now, 3, false); g.due {
 		t.Error("three pieces that are left do not wait")
 	}
-	g.came(now, 40, false)
-	if g.took(now, 24); !g.due {
+	g.came(now, 40, true, false)
+	if g.took(now, 24, false); !g.due {
 		t.Error("enough are left, and wait")
 	}
 	g.hurry()
-	if g.took(now, 3); !g.due {
+	if g.took(now, 3, false); !g.due {
 		t.Error("what is left waits in a hurry")
 	}
-	if g.took(now, 0); g.due || g.rush {
-		t.Error("a hurry goes on when nothing is left")
+	if g.took(now, 0, false); g.due {
+		t.Error("nothing is left, and due")
+	}
+	if !g.came(now, 1, true, false) {
+		t.Error("what comes while somebody is in a hurry waits")
+	}
+	g.calm()
+	if g.took(now, 3, false); g.due {
+		t.Error("a hurry goes on when it is over")
+	}
+	if g.took(now, 3, true); !g.due {
+		t.Error("what is left waits though memory is short")
+	}
+
+	// One piece after another, each in many parts: nothing comes to be hashed with
+	// the parts, however fast they come.
+	var parts gather
+	parts.init(16, func() {})
+	for i := range 100 {
+		now = now.Add(linger / 20)
+		if parts.came(now, 1, i%16 == 0, false) {
+			parts.took(now, 0, false)
+		} else if parts.patience(now) > 0 {
+			t.Fatalf("part %d waits", i)
+		}
 	}
 
 	var alone gather
 	alone.init(1, nil)
 	for i := range 100 {
-		if !alone.came(now.Add(time.Duration(i)), 1, false) {
+		if !alone.came(now.Add(time.Duration(i)), 1, true, false) {
 			t.Fatal("a piece waits where the processor has no lanes")
 		}
 	}
+}
+
+// TestGatherPartsOfAPiece has waits that never end: what is behind and what is
+// flushed must not begin one.
+func TestGatherPartsOfAPiece(t *testing.T) {
+	const parts = 8
+	r := newRig(t, makeFixture(t, parts<<20, file{"fixture", 2 * parts << 20, false}), Config{Workers: 2}, Options{Create: true})
+	q := &r.s.queue
+	stand := func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.gather.enough, q.gather.gap, q.gather.ripe = 1000, 0, func() {}
+	}
+	stand()
+	r.write(0)
+	q.mu.Lock()
+	w := r.tor.work.pieces[0]
+	if w == nil || w.where != workQueued || w.prefix != 0 {
+		t.Error("the piece does not wait for others")
+	}
+	q.gather.due = true
+	q.wake()
+	q.mu.Unlock()
+	all := r.geo.Blocks(0)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		q.mu.Lock()
+		hashed := w.prefix
+		q.mu.Unlock()
+		if hashed >= all-all/parts {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d blocks that wait are hashed", hashed, all)
+		}
+	}
+	stand()
+	r.write(piece.Index(1))
+	flushed := make(chan struct{})
+	go func() {
+		defer close(flushed)
+		r.tor.Flush()
+	}()
+	select {
+	case <-flushed:
+	case <-time.After(time.Minute):
+		t.Fatal("a flush waits for more pieces")
+	}
+	r.wantAll()
 }

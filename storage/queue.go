@@ -68,6 +68,7 @@ type queue struct {
 	parked  work      // sentinel of a ring
 	first   *work
 	last    *work
+	latest  *work // that was queued, and perhaps taken since
 	queued  int
 	gather  gather
 	waiting int // workers without work
@@ -203,7 +204,9 @@ func (q *queue) enqueue(w *work) {
 	w.where = workQueued
 	w.t.work.pending++
 	q.push(w)
-	if q.gather.came(time.Now(), q.queued, w.flush || q.held > q.hard) {
+	other := q.latest != w || w.prefix == 0
+	q.latest = w
+	if q.gather.came(time.Now(), q.queued, other, w.flush || q.held > q.hard) {
 		q.wake()
 	}
 }
@@ -335,8 +338,9 @@ func (q *queue) takeHeld(w *work) []*piece.Buffer {
 func (q *queue) flush(t *Torrent) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.gather.hurry()
+	defer q.gather.calm()
 	if q.first != nil {
-		q.gather.hurry()
 		q.wake()
 	}
 	for t.work.pending > 0 {
@@ -356,6 +360,7 @@ func (q *queue) drop(t *Torrent) {
 		}
 	}
 	t.work.spare = nil
+	q.latest = nil // it may be one of t's
 	q.mu.Unlock()
 	t.s.pool.freeAll(freed)
 	q.flush(t)

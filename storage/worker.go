@@ -59,7 +59,7 @@ func (s *Store) work() {
 		n := 0
 		if q.gather.due && (!q.hashing || q.queued >= len(k.jobs)) {
 			n = q.popAll(k.jobs)
-			q.gather.took(time.Now(), q.queued)
+			q.gather.took(time.Now(), q.queued, q.held > q.hard)
 		}
 		if n > 0 {
 			k.batch(k.jobs[:n])
@@ -107,8 +107,14 @@ func (k *worker) batch(jobs []job) {
 			q.work.Signal()
 		}
 	}
+	behind := false
 	for i := range jobs {
+		w := jobs[i].w
 		k.step(&jobs[i])
+		behind = behind || w.where == workQueued && w.contig-w.prefix >= 2*q.run
+	}
+	if behind { // it comes in faster than it is hashed: a wait for each run would hold it up
+		q.gather.due = true
 	}
 }
 
