@@ -62,9 +62,9 @@ type deadlines struct {
 
 const (
 	tickEvery  = time.Second
-	idleAfter  = 20 * time.Second // a seeding torrent without peers goes to sleep
-	idleSoon   = 2 * time.Second  // one that had none and knows of none
-	starvedFor = 4 * time.Millisecond
+	idleAfter  = 20 * time.Second      // a seeding torrent without peers goes to sleep
+	idleSoon   = 2 * time.Second       // one that had none and knows of none
+	starvedFor = 20 * time.Millisecond // between two looks for block memory
 )
 
 func newTorrent(s *Session, e *entry) *torrent {
@@ -114,10 +114,7 @@ func (t *torrent) loop(advance func() time.Time, over func() bool) {
 		clear(batch)
 		next := advance()
 		t.flush()
-		if t.clock.idlers && t.clock.lookAt.Before(next) {
-			next = t.clock.lookAt
-		}
-		timer.Reset(max(0, next.Sub(t.now)))
+		timer.Reset(max(0, t.lookAgain(next).Sub(t.now)))
 	}
 }
 
@@ -139,9 +136,18 @@ func (t *torrent) advance() time.Time {
 	if t.clock.starved {
 		t.clock.starved = false
 		t.feedFastest()
-		if t.clock.starved {
-			next = t.now.Add(starvedFor)
-		}
+	}
+	return next
+}
+
+// lookAgain is next, or sooner if requests that were just handed out are short
+// of blocks or of memory.
+func (t *torrent) lookAgain(next time.Time) time.Time {
+	if t.clock.idlers && t.clock.lookAt.Before(next) {
+		next = t.clock.lookAt
+	}
+	if at := t.now.Add(starvedFor); t.clock.starved && at.Before(next) {
+		next = at
 	}
 	return next
 }

@@ -51,3 +51,24 @@ func TestWhoComesAtTheLastMomentStays(t *testing.T) {
 	}
 	await(t, s, c, "the end of the check", complete)
 }
+
+// TestLookAgainForMemory: a torrent whose requests wait for block memory looks
+// again soon, since nobody tells it when another torrent gives some back.
+func TestLookAgainForMemory(t *testing.T) {
+	x := &torrent{now: time.Unix(1000, 0)}
+	next := x.now.Add(time.Second)
+	if at := x.lookAgain(next); at != next {
+		t.Errorf("looks again after %s with nothing to look for", at.Sub(x.now))
+	}
+	x.clock.starved = true
+	if d := x.lookAgain(next).Sub(x.now); d != starvedFor {
+		t.Errorf("looks for memory after %s", d)
+	}
+	x.clock.idlers, x.clock.lookAt = true, x.now.Add(starvedFor/2)
+	if at := x.lookAgain(next); at != x.clock.lookAt {
+		t.Errorf("looks for late blocks after %s", at.Sub(x.now))
+	}
+	if at := x.lookAgain(x.now); at != x.now {
+		t.Errorf("does what is due after %s", at.Sub(x.now))
+	}
+}
