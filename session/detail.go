@@ -170,6 +170,10 @@ func (s *Session) SetPriorities(ctx context.Context, h metainfo.Hash, want map[i
 	case errors.Is(err, errGone):
 		return nil // the same
 	case err != nil:
+		t.tell(func(t *torrent) { // they are recorded
+			t.arranged(t.disk.prio, nil) // else nobody counts whether it is complete if they are what they were
+			t.catchUp()
+		})
 		return fmt.Errorf("setting priorities: %w", err)
 	}
 	moved := files.SetSkip(skips(prio)) // files that became wanted get what is in the parts file
@@ -238,7 +242,8 @@ func trackerViews(views []tracker.View) []Tracker {
 	return out
 }
 
-// catchUp takes over settings that changed while the torrent was loading.
+// catchUp takes over settings that changed while the torrent was loading, or by
+// somebody who did not wait for its loop.
 func (t *torrent) catchUp() {
 	rec, _ := t.e.record()
 	t.flow.setLimits(t, Limits{Up: rec.LimitUp, Down: rec.LimitDown})

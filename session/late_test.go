@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -35,5 +36,41 @@ func TestLateLoop(t *testing.T) {
 	if f, err := s.Files(c.meta.Hash); err != nil || f[1].Priority != Skip {
 		t.Errorf("files %+v, %v", f, err)
 	}
+	await(t, s, c, "one file to be skipped", func(v Torrent) bool { return v.Wanted == 100000 })
+}
+
+// TestPrioritiesOfWhoGaveUp has a user go away while the loop is late: what was
+// recorded reaches the loop all the same.
+func TestPrioritiesOfWhoGaveUp(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"a": 100000, "b": 100000})
+	s := open(t, nil)
+	add(t, s, c, AddOptions{}) // it finds nobody
+	await(t, s, c, "the start", func(v Torrent) bool { return v.State == StateDownloading })
+	e := s.byWire(c.meta.Hash.Wire())
+	for deadline := time.Now().Add(time.Minute); !e.running().ready.Load(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the loop is not ready")
+		}
+	}
+	gate := make(chan struct{})
+	e.running().tell(func(*torrent) { <-gate })
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error, 1)
+	go func() { gone <- s.SetPriorities(ctx, c.meta.Hash, map[int]Priority{1: Skip}) }()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		if r, _ := e.record(); r.Priorities != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			close(gate)
+			t.Fatal("the priorities are not recorded")
+		}
+	}
+	cancel()
+	if err := <-gone; err == nil {
+		t.Error("a loop that does not answer has taken them")
+	}
+	close(gate)
 	await(t, s, c, "one file to be skipped", func(v Torrent) bool { return v.Wanted == 100000 })
 }
