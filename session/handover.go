@@ -241,7 +241,7 @@ func (f *follower) takeOver(ctx context.Context, m *metainfo.Metainfo, from stri
 			if prio[i] != Skip {
 				_, err = dst.Borrow(ctx, i, src, j)
 			}
-		case have.Length > want.Length:
+		case have.Length > want.Length && prio[i] != Skip: // a skipped one is nobody's but the user's
 			_, err = dst.Cut(i, have.Length)
 		}
 		if ctx.Err() != nil {
