@@ -268,6 +268,9 @@ def head(res):
     names = ['%s %s' % (c, v) for c, v in sorted(versions.items()) if c != 'limit']
     if names:
         print('- clients: ' + ', '.join(names))
+    pages = [r['new_page_s_per_gib'] for runs in res.rows.values() for r in runs if r.get('new_page_s_per_gib') is not None]
+    if pages:
+        print('- new pages of tmpfs when a run began: %.2f (%.2f-%.2f) CPU s/GiB' % (median(pages), min(pages), max(pages)))
     print('\nMedian (range) of n runs, clients taking turns. "btd / it" below 1.00: btd needs less.')
 
 

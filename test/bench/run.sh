@@ -2,6 +2,7 @@
 # Runs btd beside the other clients of this machine, in turn, and prints a table for every row with ratios, and how btd
 # stands against the bar. It installs nothing (test/install-clients.sh does); a client that is not there is left out, and
 # named. It needs Linux, Go, /usr/bin/python3 and the harness. As root it runs in a network namespace of its own.
+# The memory that a row needs is touched and held until its clients are up (ballast.py): 6 GiB on tmpfs for the swarm.
 #
 #   test/bench/run.sh [ROW ...]           default: all but leech and seed; two and a half hours
 #   BENCH_QUICK=1 test/bench/run.sh       small sizes and two repetitions: shows that everything works, in ten minutes
@@ -259,7 +260,7 @@ row() {
     leech) harness "$1" shm btd,libtorrent-tuned,libtorrent,aria2 ;;
     seed-ref | seed) harness "$1" shm btd,rtorrent,libtorrent-tuned,libtorrent,aria2 ;;
     recheck) harness "$1" shm,disk btd,limit,rtorrent,libtorrent-tuned,aria2 ;;
-    swarm) harness "$1" shm btd,rtorrent,aria2,libtorrent-tuned ;;
+    swarm) harness "$1" shm btd,rtorrent,aria2,libtorrent-tuned --warm 6 ;; # it writes 3 GiB and needs some more
     files) harness "$1" shm btd,libtorrent,libtorrent-tuned,rtorrent,aria2 ;;
     many) harness "$1" disk btd,libtorrent,rtorrent,transmission --idle "$many_idle" "${many_count[@]}" ;;
     idle)
