@@ -134,7 +134,10 @@ func (a *app) trackerLsCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ls",
 		Short: "list the torrents that are registered with the daemon's tracker",
-		Args:  cobra.NoArgs,
+		Long: `List the torrents that are registered with the daemon's tracker. Those registered
+by hand stay until they are unregistered; those registered by btctl share go
+with the daemon's torrent.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.json {
 				return a.printRaw(cmd.Context(), client.RegisteredPath)
@@ -147,9 +150,13 @@ func (a *app) trackerLsCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := newTable("ID", ">SEEDS", ">LEECHERS", ">DOWNLOADS", "NAME")
+			t := newTable("ID", ">SEEDS", ">LEECHERS", ">DOWNLOADS", "BY", "NAME")
 			for _, r := range list {
-				t.row(clean(r.ID), fmt.Sprint(r.Seeds), fmt.Sprint(r.Leechers), fmt.Sprint(r.Downloads), clean(r.Name))
+				by := "hand"
+				if r.Shared {
+					by = "share"
+				}
+				t.row(clean(r.ID), fmt.Sprint(r.Seeds), fmt.Sprint(r.Leechers), fmt.Sprint(r.Downloads), by, clean(r.Name))
 			}
 			return a.printTable(t)
 		},

@@ -16,14 +16,17 @@ func TestTrackerCommands(t *testing.T) {
 		PerSecond: map[string]float64{"udp": 1.6}, Refused: map[string]int64{"rate": 4}, Memory: 2048,
 	}
 	d.answers["GET /v1/tracker"] = on
-	d.answers["GET /v1/tracker/torrents"] = client.RegistrationList{Torrents: []client.Registration{{ID: idA, Name: "evil \x1b[31m", Seeds: 1, Leechers: 2}}}
+	d.answers["GET /v1/tracker/torrents"] = client.RegistrationList{Torrents: []client.Registration{
+		{ID: idA, Name: "evil \x1b[31m", Seeds: 1, Leechers: 2}, {ID: idB, Name: "image", Shared: true},
+	}}
 	r := d.run("tracker", "stats")
 	for _, want := range []string{"on, for registered torrents", "[::]:6969", "Announce to  http://192.0.2.1:6969/announce\n", "tok", "3 peers of 1 torrent, 1 seed", "7 udp, 2 http; a second now: 2 udp", "4 rate", "2.0 KiB"} {
 		if r.code != 0 || !strings.Contains(r.out, want) {
 			t.Errorf("%q is missing: %v", want, r)
 		}
 	}
-	if r := d.run("tracker", "ls"); r.code != 0 || !strings.Contains(r.out, idA+"      1         2          0  evil") || strings.Contains(r.out, "\x1b") {
+	if r := d.run("tracker", "ls"); r.code != 0 || strings.Contains(r.out, "\x1b") ||
+		!strings.Contains(r.out, idA+"      1         2          0  hand   evil") || !strings.Contains(r.out, idB+"      0         0          0  share  image\n") {
 		t.Errorf("ls: %v", r)
 	}
 	if r := d.run("tracker", "start"); r.code != 0 || r.out != strings.Join(on.URLs, "\n")+"\n" {
