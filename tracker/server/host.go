@@ -45,6 +45,7 @@ type Host struct {
 	run     *run                  // nil while the tracker is off
 	problem string
 	retry   retry
+	late    func() // called when the tracker is on that could not be at once; may be nil
 }
 
 // run is one time between on and off.
@@ -99,20 +100,22 @@ func newToken() string {
 }
 
 // Begin serves if the configuration or the last run wants it. It is called
-// once, when the program starts. Where that fails it is tried again until it
-// works, or the tracker is stopped: then late, which may be nil, is called.
+// once, when the program starts. Where that fails, and where a socket fails
+// later, it is tried again until it works, and then late, which may be nil, is
+// called; or until the tracker is stopped.
 func (h *Host) Begin(late func()) error {
 	v, err := h.cfg.Keeper.Get(keyOn)
 	if err != nil {
 		h.log.Warn("whether the tracker was on cannot be read", "err", err)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.late = late
 	if !h.cfg.Enabled && v == nil {
 		return nil
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	if err = h.start(); err != nil {
-		h.startLater(late)
+		h.startLater()
 	}
 	return err
 }
@@ -181,6 +184,7 @@ func (h *Host) start() error {
 				why := err.Error()
 				r.broken.Store(&why)
 				cancel()
+				h.retry.running.Go(func() { h.mend(r) })
 			}
 		})
 	}

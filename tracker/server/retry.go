@@ -7,14 +7,14 @@ import (
 )
 
 // A tracker that should be on from the start may find its port taken, by a
-// program that is about to end or by one that stays. It is tried again soon,
-// then less and less often.
+// program that is about to end or by one that stays; one that is on may lose a
+// socket. It is tried again soon, then less and less often.
 const (
 	firstRetry = 5 * time.Second
 	mostRetry  = 5 * time.Minute
 )
 
-// retry is what is left to do of a start that failed.
+// retry is what is left to do of a start that failed, or of a tracker that did.
 type retry struct {
 	at      time.Time          // of the next attempt; zero if there is none
 	cancel  context.CancelFunc // nil if there is none
@@ -29,9 +29,19 @@ func (r *retry) end() {
 	r.at, r.cancel = time.Time{}, nil
 }
 
+// mend has a tracker started again that has stopped by itself.
+func (h *Host) mend(r *run) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.run == r && h.retry.cancel == nil { // nobody has stopped or started it meanwhile
+		h.startLater()
+	}
+}
+
 // startLater tries again to start, and calls late once that has worked. The
 // caller holds h.mu.
-func (h *Host) startLater(late func()) {
+func (h *Host) startLater() {
+	late := h.late
 	ctx, cancel := context.WithCancel(context.Background())
 	h.retry.cancel, h.retry.at = cancel, time.Now().Add(firstRetry)
 	h.retry.running.Go(func() {

@@ -22,6 +22,7 @@ type taken struct {
 	mu       sync.Mutex
 	free     bool
 	attempts []time.Time
+	open     net.Listener // the last one
 }
 
 func (p *taken) listen(string) (net.Listener, net.PacketConn, error) {
@@ -31,7 +32,17 @@ func (p *taken) listen(string) (net.Listener, net.PacketConn, error) {
 	if !p.free {
 		return nil, nil, errors.New("address already in use")
 	}
-	return listenBoth("127.0.0.1:0")
+	ln, conn, err := listenBoth("127.0.0.1:0")
+	p.open = ln
+	return ln, conn, err
+}
+
+// lose closes the socket of whoever listens.
+func (p *taken) lose() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free = false
+	return p.open.Close()
 }
 
 func (p *taken) leave() {
@@ -135,4 +146,55 @@ func TestHostStopsTryingAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A tracker whose socket fails is started again, as one whose port was taken.
+func TestHostStartsAgainAfterALoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		port := taken{free: true}
+		h := hostOn(t, &port)
+		defer h.Close()
+		late := make(chan struct{})
+		if err := h.Begin(func() { close(late) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := port.lose(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(firstRetry + time.Second) // of the program's clock, which stands still until the rest of it sleeps
+		synctest.Wait()
+		if s := h.Stats(); s.On || s.Problem != "address already in use" || !s.Retry.After(time.Now()) {
+			t.Errorf("after an attempt that failed: %+v", s)
+		}
+		port.leave()
+		<-late
+		if s := h.Stats(); !s.On || s.Problem != "" || !s.Retry.IsZero() {
+			t.Errorf("at the end: %+v", s)
+		}
+		want := []time.Duration{5 * time.Second, 10 * time.Second}
+		if got := port.waits(); !slices.Equal(got, want) {
+			t.Errorf("waited %v, want %v", got, want)
+		}
+	})
+}
+
+// A tracker that has lost its socket and is stopped stays off.
+func TestHostStoppedAfterALoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		port := taken{free: true}
+		h := hostOn(t, &port)
+		if err := h.Begin(func() { t.Error("it was started again") }); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(port.lose(), h.Stop()); err != nil {
+			t.Fatal(err)
+		}
+		port.leave()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if s := h.Stats(); s.On || !s.Retry.IsZero() || len(port.waits()) != 0 {
+			t.Errorf("an hour after it was stopped: %+v, attempts %v apart", s, port.waits())
+		}
+		h.Close()
+	})
 }
