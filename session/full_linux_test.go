@@ -17,14 +17,14 @@ import (
 const childVar = "BTD_TEST_CHILD"
 
 // inChild runs the rest of the test in a process of its own, as attr says. It
-// tells whether this is that process.
-func inChild(t *testing.T, attr *syscall.SysProcAttr) bool {
+// tells whether this is that process. env is added to its environment.
+func inChild(t *testing.T, attr *syscall.SysProcAttr, env ...string) bool {
 	t.Helper()
 	if os.Getenv(childVar) == t.Name() {
 		return true
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), childVar+"="+t.Name())
+	cmd.Env = append(append(os.Environ(), childVar+"="+t.Name()), env...)
 	cmd.SysProcAttr = attr
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
@@ -190,7 +190,15 @@ func TestPermissionDenied(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() == 0 || os.Getenv(childVar) != "" {
 		nobody := &syscall.Credential{Uid: 65534, Gid: 65534}
-		if !inChild(t, &syscall.SysProcAttr{Credential: nobody}) {
+		tmp, err := os.MkdirTemp("", "nobody") // nobody may not write to every folder of temporary files
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(tmp)
+		if err := os.Chmod(tmp, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if !inChild(t, &syscall.SysProcAttr{Credential: nobody}, "TMPDIR="+tmp) {
 			return
 		}
 	}

@@ -153,7 +153,7 @@ func (c *scraper) ask(ctx context.Context, b *inquiry) {
 		c.s.log.Debug("scrape", "tracker", b.url, "torrents", len(hashes), "err", err)
 	}
 	for i, e := range asked {
-		if err == nil && results[i].Seeds >= 0 {
+		if i < len(results) && results[i].Seeds >= 0 {
 			e.setSwarm(SwarmCounts(results[i]))
 		} else {
 			c.skip(e)

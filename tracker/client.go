@@ -104,7 +104,8 @@ func (c *Client) Announce(ctx context.Context, r Request) (Response, error) {
 }
 
 // Scrape asks a tracker for the number of peers of some torrents; out[i]
-// belongs to hashes[i]. ErrNoScrape: its URL does not allow that.
+// belongs to hashes[i]. It takes several requests if there are many, and with an
+// error there is what came before it. ErrNoScrape: its URL does not allow that.
 func (c *Client) Scrape(ctx context.Context, announceURL string, hashes [][20]byte) ([]ScrapeResult, error) {
 	u, err := parseURL(announceURL)
 	if err != nil {
@@ -128,11 +129,13 @@ func (c *Client) Scrape(ctx context.Context, announceURL string, hashes [][20]by
 			} else {
 				some, err = c.scrapeHTTP(ctx, u, part)
 			}
-			out = append(out, some...)
+			if err == nil {
+				out = append(out, some...)
+			}
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 	}
 	return out, nil

@@ -589,6 +589,29 @@ func TestHTTPScrape(t *testing.T) {
 	}
 }
 
+// What a tracker said before it failed counts.
+func TestHTTPScrapeThatFailsHalfway(t *testing.T) {
+	n := 0
+	u := httpTracker(t, func(w http.ResponseWriter, r *http.Request) {
+		if n++; n == 2 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		fmt.Fprintf(w, "d5:filesd20:%sd8:completei5eeee", r.URL.Query()["info_hash"][0])
+	})
+	hashes := make([][20]byte, maxScrapeHTTP+1)
+	for i := range hashes {
+		hashes[i][3] = byte(i)
+	}
+	got, err := testClient(t, Config{}).Scrape(t.Context(), u, hashes)
+	var status *StatusError
+	if !errors.As(err, &status) {
+		t.Errorf("error %v, want one about the status", err)
+	}
+	if len(got) != maxScrapeHTTP || got[0].Seeds != 5 {
+		t.Errorf("%d results, the first %v; want those of the first request", len(got), got[:min(1, len(got))])
+	}
+}
+
 // waiting is how many requests wait for their turn.
 func (g *gate) waiting() (n int) {
 	g.mu.Lock()

@@ -126,6 +126,7 @@ def hold_memory():
     def store(scn, medium, rec, plain=bench.store):
         if ballast.new_page is not None:
             rec['new_page_s_per_gib'] = round(ballast.new_page, 4)
+        ballast.end()
         plain(scn, medium, rec)
     clients.Client.mark, bench.store = mark, store
     bench.warm_memory = lambda gib, quiet=False: ballast.load(gib)
