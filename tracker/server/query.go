@@ -154,9 +154,11 @@ func parseAnnounce(query string, a *announce) (form, error) {
 	return compact, nil
 }
 
+// parseEvent reads an event. A partial seed says paused in every announce (BEP
+// 21): to this tracker it is a peer with data missing, as any other.
 func parseEvent(v string) (event, bool) {
 	switch v {
-	case "", "empty":
+	case "", "empty", "paused":
 		return eventNone, true
 	case "started":
 		return eventStarted, true

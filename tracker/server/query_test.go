@@ -17,7 +17,8 @@ func FuzzAnnounceQuery(f *testing.F) {
 	good := "info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=%00%fFbbbbbbbbbbbbbbbb+%2B&port=6881&left=0"
 	for _, q := range []string{
 		good, good + "&event=stopped&numwant=-9&compact=0&no_peer_id=1", "port=0&" + good, good + "&port=7", good + "&x=%zz", good + ";", "&&=&" + good,
-		"info_hash=%", "info_hash=a&info_hash=b", "", good + "&left=99999999999999999999", good + "&event=dance", good + "&numwant=50x",
+		"info_hash=%", "info_hash=a&info_hash=b", "", good + "&left=99999999999999999999", good + "&event=dance", good + "&event=paused",
+		good + "&numwant=50x",
 	} {
 		f.Add(q)
 	}
@@ -88,7 +89,7 @@ func plainly(v url.Values, a *announce) bool {
 		a.want = n
 	}
 	events := []string{"", "started", "completed", "stopped"}
-	if e := v.Get("event"); e != "empty" {
+	if e := v.Get("event"); e != "empty" && e != "paused" {
 		if !slices.Contains(events, e) {
 			return false
 		}

@@ -98,6 +98,15 @@ func TestEvents(t *testing.T) {
 	if got := get(t, s, "1.2.3.4:5", query(hash, 3, "&left=0")); strings.Contains(got, "\x03\xe9") || !strings.Contains(got, "\x03\xea") {
 		t.Errorf("a seed is sent %q, want the leecher alone", got)
 	}
+	// A partial seed (BEP 21) is a leecher, which others are told of.
+	if got := get(t, s, "1.2.3.4:5", query(hash, 4, "&left=9&event=paused")); strings.Contains(got, "failure") || !strings.Contains(got, "\x03\xea") {
+		t.Errorf("a partial seed is answered with %q", got)
+	}
+	counts("2 2 1")
+	if got := get(t, s, "1.2.3.4:5", query(hash, 3, "&left=0")); !strings.Contains(got, "\x03\xec") {
+		t.Errorf("a seed is not told of the partial one: %q", got)
+	}
+	get(t, s, "1.2.3.4:5", query(hash, 4, "&left=9&event=stopped"))
 	get(t, s, "9.9.9.9:5", query(hash, 1, "&left=0&event=stopped"))
 	get(t, s, "1.2.3.4:5", strings.Replace(query(hash, 1, "&left=0&event=stopped"), "-XX", "-YY", 1)) // not its own
 	counts("2 1 1")

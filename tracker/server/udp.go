@@ -114,11 +114,9 @@ func parsePacket(p []byte, a *announce) error {
 	if a.port = binary.BigEndian.Uint16(p[96:]); a.port == 0 {
 		return errPort
 	}
-	e := binary.BigEndian.Uint32(p[80:])
-	if e >= uint32(len(udpEvents)) {
-		return errEvent
+	if e := binary.BigEndian.Uint32(p[80:]); e < uint32(len(udpEvents)) {
+		a.event = udpEvents[e] // others are none: what BEP 21 calls paused has no number
 	}
-	a.event = udpEvents[e]
 	return nil
 }
 

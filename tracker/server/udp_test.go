@@ -53,6 +53,40 @@ func TestConnectionIDs(t *testing.T) {
 	}
 }
 
+// announcePacket is an announce for the torrent of zeros, with a port.
+func announcePacket(id []byte, peer byte, left uint64, e uint32, port uint16) []byte {
+	p := append(append([]byte(nil), id...), 0, 0, 0, actionAnnounce, 5, 6, 7, 8)
+	p = append(p, make([]byte, announceLen-len(p))...)
+	p[36] = peer
+	binary.BigEndian.PutUint64(p[64:], left)
+	binary.BigEndian.PutUint32(p[80:], e)
+	binary.BigEndian.PutUint32(p[92:], 50)
+	binary.BigEndian.PutUint16(p[96:], port)
+	return p
+}
+
+// TestEventsWithoutANumber has a partial seed (BEP 21) that sends an event that
+// BEP 15 does not have.
+func TestEventsWithoutANumber(t *testing.T) {
+	s := New(Config{})
+	now := time.Now()
+	id := ask(s, connectPacket(), "1.2.3.4:5", now)[8:]
+	for n, e := range []uint32{4, 5, 1 << 31} {
+		port := uint16(1000 + n)
+		if got := ask(s, announcePacket(id, byte(n), 9, e, port), "1.2.3.4:5", now); len(got) < 20 || got[3] != actionAnnounce {
+			t.Fatalf("event %d is answered with %q", e, got)
+		}
+		if _, leechers, _ := s.Counts([20]byte{}); leechers != n+1 {
+			t.Errorf("after event %d there are %d leechers, want %d", e, leechers, n+1)
+		}
+	}
+	got := ask(s, announcePacket(id, 7, 0, 0, 2000), "1.2.3.4:5", now)
+	if !bytes.Contains(got, []byte{1, 2, 3, 4, 1000 >> 8, 1000 & 255}) {
+		t.Errorf("others are told of %x", got)
+	}
+	s.verify(t)
+}
+
 // Who has not shown where it is gets no more than it sent.
 func TestNoAmplification(t *testing.T) {
 	s := New(Config{})
