@@ -48,15 +48,15 @@ func (m *meter) allow(key sourceKey, now uint32) bool {
 		if o := &set.buckets[i]; o.tag == tag {
 			b = o
 			break
-		} else if now-o.at > now-b.at || o.tag == 0 && b.tag != 0 {
+		} else if passed(o.at, now) > passed(b.at, now) || o.tag == 0 && b.tag != 0 {
 			b = o
 		}
 	}
 	if b.tag != tag {
 		*b = bucket{tag: tag, at: now, left: m.burst}
 	}
-	if passed := int32(now - b.at); passed > 0 { // other goroutines may have read the clock later
-		b.left = min(m.burst, b.left+float32(passed)/1000*m.rate)
+	if ms := passed(b.at, now); ms > 0 {
+		b.left = min(m.burst, b.left+float32(ms)/1000*m.rate)
 		b.at = now
 	}
 	if b.left < 1 {
@@ -64,6 +64,16 @@ func (m *meter) allow(key sourceKey, now uint32) bool {
 	}
 	b.left--
 	return true
+}
+
+// passed is how many milliseconds there are from at to now, on a clock that
+// begins anew each 49 days. Other goroutines may have read it later: at is after
+// now if it is by less than a minute, and then it is 0.
+func passed(at, now uint32) uint32 {
+	if d := now - at; d <= ^uint32(0)-60_000 {
+		return d
+	}
+	return 0
 }
 
 func hashKey(seed maphash.Seed, key sourceKey) uint64 {

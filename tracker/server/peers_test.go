@@ -208,3 +208,30 @@ func TestMeterForgetsTheOldest(t *testing.T) {
 		t.Errorf("%d of 100 were refused, want 98", refused)
 	}
 }
+
+// TestMeterAfterALongAbsence has sources that come back after so long that the
+// clock has gone half way round, and nearly all the way.
+func TestMeterAfterALongAbsence(t *testing.T) {
+	for _, away := range []uint32{1<<31 + 5, 3 << 30, 1<<32 - 100_000} {
+		m, key := newMeter(1, 2), sourceKey{host: 7}
+		for i := range 3 {
+			if got := m.allow(key, 0); got != (i < 2) {
+				t.Fatalf("request %d at once is allowed: %t", i, got)
+			}
+		}
+		for i := range uint32(4) {
+			if !m.allow(key, away+i*1000) {
+				t.Errorf("%d ms after it was away for %d ms it may not ask", i*1000, away)
+			}
+		}
+	}
+	// What another goroutine read a moment later is no such time.
+	m, key := newMeter(1, 2), sourceKey{host: 7}
+	m.allow(key, 20_000)
+	m.allow(key, 20_000)
+	for _, now := range []uint32{19_999, 0, 20_000} {
+		if m.allow(key, now) {
+			t.Errorf("at %d ms the bucket has filled since 20,000 ms", now)
+		}
+	}
+}
