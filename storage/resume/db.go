@@ -66,10 +66,15 @@ func Open(path string, log *slog.Logger) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	return start(bolt, path, log), nil
+}
+
+// start begins to write to an open database.
+func start(bolt *store, path string, log *slog.Logger) *DB {
 	d := &DB{path: path, log: log, bolt: bolt, done: make(chan struct{})}
 	d.wake.L = &d.mu
 	go d.run()
-	return d, nil
+	return d
 }
 
 // Close writes what is queued and closes the file.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -44,7 +45,7 @@ func open(path string, log *slog.Logger) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compact(bolt, path, log), nil
+	return compact(bolt, path, (*os.File).Sync, log), nil
 }
 
 // check looks at an existing file without a way to change it.
@@ -167,31 +168,43 @@ func create(path string) (*store, error) {
 		_, _ = bolt.Close(), os.Remove(tmp)
 		return nil, locked(path) // somebody else was quicker
 	}
-	return place(bolt, tmp, path)
+	bolt, unsynced, err := place(bolt, tmp, path, (*os.File).Sync)
+	if err != nil {
+		return nil, fmt.Errorf("resume: making %s: %w", path, err)
+	}
+	if unsynced != nil {
+		return nil, fmt.Errorf("resume: making %s: %w", path, errors.Join(unsynced, bolt.Close()))
+	}
+	return bolt, nil
 }
 
 // place moves the open database at tmp to path. Where an open file cannot be
-// renamed it is closed and opened again.
-func place(bolt *store, tmp, path string) (*store, error) {
-	reopen := runtime.GOOS == "windows"
-	if reopen {
+// renamed it is closed and opened again. unsynced tells that it is there, but
+// the directory could not be made durable. After err it is closed.
+func place(bolt *store, tmp, path string, sync func(*os.File) error) (placed *store, unsynced, err error) {
+	if runtime.GOOS == "windows" {
 		if err := bolt.Close(); err != nil {
-			return nil, fmt.Errorf("resume: making %s: %w", path, err)
+			return nil, nil, err
 		}
+		if err := os.Rename(tmp, path); err != nil {
+			return nil, nil, err
+		}
+		placed, err = openBolt(path)
+		return placed, nil, err
 	}
+	dir, err := os.Open(filepath.Dir(path)) // what can fail does so before it matters
+	if err != nil {
+		return nil, nil, errors.Join(err, bolt.Close())
+	}
+	defer dir.Close()
 	if err := os.Rename(tmp, path); err != nil {
-		if !reopen {
-			err = errors.Join(err, bolt.Close())
-		}
-		return nil, fmt.Errorf("resume: making %s: %w", path, err)
+		return nil, nil, errors.Join(err, bolt.Close())
 	}
-	if reopen {
-		return openBolt(path)
+	unsynced = sync(dir)
+	if errors.Is(unsynced, syscall.EINVAL) { // some file systems can't sync directories
+		unsynced = nil
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return nil, fmt.Errorf("resume: making %s: %w", path, errors.Join(err, bolt.Close()))
-	}
-	return bolt, nil
+	return bolt, unsynced, nil
 }
 
 func initialise(bolt *store) error {
@@ -205,13 +218,4 @@ func initialise(bolt *store) error {
 		}
 		return tx.Bucket(bucketMeta).Put(keySchema, binary.BigEndian.AppendUint32(nil, schemaFirst))
 	})
-}
-
-// syncDir makes a rename durable.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

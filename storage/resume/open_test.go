@@ -10,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -398,6 +400,45 @@ func TestCompactingThatFails(t *testing.T) {
 	defer d.Close()
 	if got := len(all(t, d)); got != 1 || !strings.Contains(log.String(), "level=WARN") {
 		t.Errorf("%d torrents; log: %s", got, &log)
+	}
+}
+
+// TestCompactedFileThatCannotBeSynced goes on with the file that has the name by
+// then: what is written to the one before it is gone with the next stop.
+func TestCompactedFileThatCannotBeSynced(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("nothing is compacted here")
+	}
+	for _, cause := range []error{syscall.EIO, syscall.EINVAL} {
+		t.Run(cause.Error(), func(t *testing.T) {
+			path := testPath(t)
+			d := testOpen(t, path)
+			must(t, d.Add(testRecord(1), make([]byte, 20<<20)))
+			must(t, d.Remove(testHash(1)))
+			must(t, d.Close())
+			before, err := os.Stat(path)
+			must(t, err)
+
+			bolt, err := openBolt(path)
+			must(t, err)
+			var out bytes.Buffer
+			log := slog.New(slog.NewTextHandler(&out, nil))
+			synced := 0
+			d = start(compact(bolt, path, func(*os.File) error { synced++; return cause }, log), path, log)
+			defer d.Close()
+			must(t, d.Put("token", []byte("kept")))
+			must(t, d.Close())
+			if after, err := os.Stat(path); err != nil || after.Size() >= before.Size()/2 || synced != 1 {
+				t.Errorf("%d bytes of %d, %v; %d syncs", after.Size(), before.Size(), err, synced)
+			}
+			// A file system that cannot sync directories is no reason for a warning.
+			if warned := strings.Contains(out.String(), "level=WARN"); warned != (cause == syscall.EIO) {
+				t.Errorf("log: %s", &out)
+			}
+			if got, err := testOpen(t, path).Get("token"); err != nil || string(got) != "kept" {
+				t.Errorf("after a restart: %q, %v", got, err)
+			}
+		})
 	}
 }
 
