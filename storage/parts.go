@@ -1,13 +1,9 @@
 package storage
 
 import (
-	"crypto/sha1"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-
-	"btd/piece"
 )
 
 // partsName is the hidden file that holds the bytes of skipped files.
@@ -62,18 +58,22 @@ func (t *Torrent) mergeAll() error {
 				continue
 			}
 		}
-		if err := t.mark(t.info.Files[i].Offset, 1); err != nil {
-			return err
-		}
 		t.layout.Lock()
-		err = t.merge(i, held)
+		m, err := t.merge(i, held)
 		t.layout.Unlock()
 		if err != nil {
 			return err
 		}
-		moved = append(moved, move{i, held})
+		moved = append(moved, m)
 	}
 	return t.moved(moved)
+}
+
+// Still keeps bytes from moving out of the parts file until the function that
+// it returns is called: for a caller that records what the files are.
+func (t *Torrent) Still() (end func()) {
+	t.prepare.Lock()
+	return t.prepare.Unlock
 }
 
 // SetSkip says which files are not wanted from now on (nil means none). Bytes
@@ -125,9 +125,7 @@ func (t *Torrent) setSkip(skip []bool) error {
 		if err != nil {
 			return errors.Join(err, t.moved(moved))
 		}
-		if len(m.held) > 0 {
-			moved = append(moved, m)
-		}
+		moved = append(moved, m)
 	}
 	return t.moved(moved)
 }
@@ -140,12 +138,6 @@ func (t *Torrent) place(file int, skip bool) {
 
 // unskip makes a skipped file wanted and moves its bytes there.
 func (t *Torrent) unskip(file int) (move, error) {
-	f := &t.info.Files[file]
-	if f.Length > 0 && !f.Pad {
-		if err := t.mark(f.Offset, 1); err != nil {
-			return move{}, err
-		}
-	}
 	t.layout.Lock()
 	defer t.layout.Unlock()
 	held, err := t.heldInParts(file)
@@ -154,18 +146,12 @@ func (t *Torrent) unskip(file int) (move, error) {
 	}
 	was := t.flags[file].Load() & (flagInPlace | flagInParts)
 	t.place(file, false)
-	if err := t.merge(file, held); err != nil {
+	m, err := t.merge(file, held)
+	if err != nil {
 		t.skip[file] = true
 		t.flags[file].Or(was)
-		return move{}, err
 	}
-	return move{file, held}, nil
-}
-
-// move is what was copied from the parts file to a file.
-type move struct {
-	file int
-	held []span // in the parts file
+	return m, err
 }
 
 // heldInParts lists what the parts file holds of a file: ranges that hold data,
@@ -205,135 +191,6 @@ func (t *Torrent) heldInParts(file int) (held []span, err error) {
 		}
 	}
 	return held, nil
-}
-
-// merge copies ranges of the content from the parts file to where they belong
-// now. It overwrites data only if the piece is right with the bytes of the
-// parts file and wrong without. The caller holds layout for writing.
-func (t *Torrent) merge(file int, held []span) error {
-	if len(held) == 0 {
-		return nil
-	}
-	h, err := t.acquire(partsFile, false)
-	if err != nil {
-		return err
-	}
-	defer t.release(h)
-	dst, err := t.acquire(file, true)
-	if err != nil {
-		return err
-	}
-	defer t.release(dst)
-	base := t.info.Files[file].Offset
-	buf := make([]byte, min(t.geo.PieceLength(), readBuffer))
-	for _, r := range held {
-		if fi, err := dst.f.Stat(); err == nil && fi.Size() > r.off-base && hasData(dst.f, r.off-base, r.off-base+r.n) {
-			better, err := t.partsBetter(h, r, buf)
-			if err != nil {
-				return err
-			}
-			if !better {
-				continue
-			}
-		}
-		if err := t.copyOut(h, dst, r, buf); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// copyOut copies one range from the parts file.
-func (t *Torrent) copyOut(h, dst *handle, r span, buf []byte) error {
-	base := t.info.Files[r.file].Offset
-	for off, end := r.off, r.off+r.n; off < end; {
-		p := buf[:min(int64(len(buf)), end-off)]
-		// The last block of the parts file may end inside the range.
-		n, err := h.f.ReadAt(p, t.partsOffset(off))
-		if n == 0 && errors.Is(err, io.EOF) {
-			return nil
-		}
-		if n == 0 {
-			return wrap(opRead, t.tree.dir, t.partsName(), err)
-		}
-		if t.s.fault != nil {
-			if err := t.s.fault("write", t.path(r.file)); err != nil {
-				return wrap("write", t.tree.dir, t.path(r.file), err)
-			}
-		}
-		_, err = dst.f.WriteAt(p[:n], off-base)
-		t.wrote(r.file)
-		if err != nil {
-			return wrap("write", t.tree.dir, t.path(r.file), err)
-		}
-		off += int64(n)
-	}
-	return nil
-}
-
-// partsBetter tells whether the piece around r is right with the bytes of the
-// parts file, and wrong with those of the file.
-func (t *Torrent) partsBetter(h *handle, r span, buf []byte) (bool, error) {
-	i := piece.Index(r.off / t.geo.PieceLength())
-	with := func(parts bool) (bool, error) {
-		sum := sha1.New()
-		for off, end := t.geo.Offset(i), t.geo.Offset(i)+t.geo.Length(i); off < end; {
-			p := buf[:min(int64(len(buf)), end-off)]
-			if err := t.readHere(p, off, nil); err != nil && (!short(err) || t.gone(err)) {
-				return false, err
-			} else if err != nil {
-				clear(p)
-			}
-			if from, to := max(r.off, off), min(r.off+r.n, off+int64(len(p))); parts && from < to {
-				if _, err := h.f.ReadAt(p[from-off:to-off], t.partsOffset(from)); err != nil {
-					return false, nil
-				}
-			}
-			sum.Write(p)
-			off += int64(len(p))
-		}
-		return [20]byte(sum.Sum(nil)) == t.info.Sum(int(i)), nil
-	}
-	if ok, err := with(false); ok || err != nil {
-		return false, err
-	}
-	return with(true)
-}
-
-// moved makes what was copied durable and only then deletes it from the parts
-// file; that is deleted itself when nothing needs it.
-func (t *Torrent) moved(moved []move) error {
-	if len(moved) > 0 {
-		files := make([]int, len(moved))
-		for n, m := range moved {
-			files[n] = m.file
-		}
-		err := t.syncFiles(files)
-		if err == nil {
-			err = t.tree.syncDirs()
-		}
-		if err == nil {
-			err = t.punch(moved)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return t.dropParts()
-}
-
-func (t *Torrent) punch(moved []move) error {
-	h, err := t.acquire(partsFile, true)
-	if err != nil {
-		return err
-	}
-	defer t.release(h)
-	for _, m := range moved {
-		for _, r := range m.held {
-			punch(h.f, t.partsOffset(r.off), r.n)
-		}
-	}
-	return nil
 }
 
 // dropParts deletes the parts file if no file is skipped or it holds nothing.

@@ -342,14 +342,17 @@ func (t *Torrent) Unmark() {
 	}
 }
 
-// CreateEmpty makes the wanted files that have no bytes. It is also done by
-// the first write.
+// CreateEmpty makes the wanted files that have no bytes, which is also done by
+// the first write, and those whose bytes are all in the parts file.
 func (t *Torrent) CreateEmpty() error {
 	if err := t.gate.enter(); err != nil {
 		return err
 	}
 	defer t.gate.leave()
-	err := t.createEmpty()
+	err := t.prepared()
+	if err == nil {
+		err = t.createEmpty()
+	}
 	if err != nil {
 		t.failed(err)
 	}
