@@ -193,10 +193,11 @@ func (t *torrent) arranged(prio []Priority, moved error) {
 	t.e.tot.left.Store(t.disk.bytes.wanted - t.disk.bytes.haveWanted)
 	t.disk.synced = false
 	if t.disk.check == nil {
-		if t.pick.Missing() == 0 {
-			t.complete()
-		} else {
+		switch {
+		case t.pick.Missing() > 0:
 			t.incomplete()
+		case moved == nil: // else a file is not there yet: when the error is over
+			t.complete()
 		}
 	}
 	for _, p := range t.peers.all {
@@ -204,6 +205,17 @@ func (t *torrent) arranged(prio []Priority, moved error) {
 	}
 	t.clock.dialAt = t.now
 	t.publishNow()
+}
+
+// rearrange has the files moved to where they belong by the priorities that are
+// recorded, which may have met an error before. It runs outside the loop.
+func (t *torrent) rearrange() error {
+	if !t.e.arranging.TryLock() {
+		return nil // somebody does that now, and tells the loop how it went
+	}
+	defer t.e.arranging.Unlock()
+	rec, _ := t.e.record()
+	return t.disk.files.SetSkip(skips(priorities(rec.Priorities, len(t.meta.Files))))
 }
 
 // Stats pictures the session.

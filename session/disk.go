@@ -28,6 +28,7 @@ type disk struct {
 	changes changes
 	synced  bool // the end of the download was handled
 	clean   bool // the resume database says of every file what it is now
+	marks   int  // how often it was told of writes to files
 }
 
 // haveBytes counts content without pad files.
@@ -123,6 +124,25 @@ func (w written) apply(t *torrent) {
 			t.complete()
 		}
 	}
+}
+
+// marked is posted after the resume database was told of writes to files.
+// Usually those are of pieces; but files that become wanted may have all of
+// their bytes in the parts file.
+type marked struct{}
+
+func (marked) apply(t *torrent) {
+	t.disk.unclean()
+	if t.disk.synced {
+		t.recordSoon()
+	}
+}
+
+// unclean notes that the resume database does not say any more what the files
+// are.
+func (d *disk) unclean() {
+	d.clean = false
+	d.marks++
 }
 
 // gotPiece counts a piece whose hash is good and whose bytes are written.
@@ -223,6 +243,9 @@ func (t *torrent) tickDisk() {
 		err := d.files.Probe()
 		if err == nil && lacking {
 			err = t.clash(prio)
+		}
+		if err == nil {
+			err = t.rearrange()
 		}
 		var changed *piece.Bitfield
 		if err == nil && blind {

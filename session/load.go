@@ -91,8 +91,11 @@ func (t *torrent) open() (plan recovery, err error) {
 	}
 	t.disk.files, err = t.s.store.Open(storage.Options{
 		Info: &t.meta.Info, Dir: rec.Dir, Prealloc: t.s.cfg.Prealloc, Create: fresh, Skip: skips(t.disk.prio),
-		MarkDirty: func(files []int) error { return t.s.db.MarkDirty(h, files) },
-		Done:      func(r storage.Result) { t.in.post(written(r)) },
+		MarkDirty: func(files []int) error {
+			defer t.in.post(marked{})
+			return t.s.db.MarkDirty(h, files)
+		},
+		Done: func(r storage.Result) { t.in.post(written(r)) },
 	})
 	if err != nil {
 		return plan, err
@@ -354,20 +357,29 @@ func (s *Session) together(ctx context.Context) bool {
 	}
 }
 
+// recordSoon has recordComplete run at the next moment at which that is done.
+func (t *torrent) recordSoon() {
+	t.spawn(func() {
+		if t.s.together(t.ctx) {
+			t.tell(func(t *torrent) { t.recordComplete() })
+		}
+	})
+}
+
 // recordComplete records a complete torrent's files as they are, unless
 // something is missing again. If the loop ends before, shutdown does it.
 func (t *torrent) recordComplete() {
 	if !t.disk.synced || t.disk.clean || t.disk.check != nil {
 		return
 	}
-	files := t.disk.files
+	files, marks := t.disk.files, t.disk.marks
 	t.spawn(func() {
 		if err := t.s.persist.flush(t.e, files, true); err != nil {
 			t.log.Warn("recording the completed torrent", "err", err)
 			return
 		}
 		t.e.settle(t.s)
-		t.tell(func(t *torrent) { t.disk.clean = t.disk.synced })
+		t.tell(func(t *torrent) { t.disk.clean = t.disk.synced && t.disk.marks == marks })
 	})
 }
 
@@ -408,6 +420,8 @@ func (t *torrent) settleEvents(left []event) {
 			if ev.OK && ev.Err == nil {
 				t.gotPiece(ev.Piece)
 			}
+		case marked:
+			t.disk.unclean()
 		case *batch:
 			for i := range ev.msgs {
 				if ev.msgs[i].Buf != nil {

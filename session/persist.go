@@ -214,6 +214,9 @@ func (p *persister) write(e *entry, files *storage.Torrent, clean bool) error {
 	if err := p.writeLost(e, files); err != nil {
 		return err
 	}
+	if clean {
+		defer files.Still()()
+	}
 	u := e.log.takeGood()
 	good := u.good
 	var unsynced error
