@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -39,12 +40,19 @@ type daemon struct {
 
 func start(t *testing.T, state string, args ...string) *daemon {
 	t.Helper()
+	return startAs(t, state, func(*exec.Cmd) {}, args...)
+}
+
+// startAs starts a daemon whose process edit has the last word about.
+func startAs(t *testing.T, state string, edit func(*exec.Cmd), args ...string) *daemon {
+	t.Helper()
 	d := &daemon{socket: filepath.Join(state, "s"), exited: make(chan struct{})}
 	d.cmd = exec.Command(os.Args[0], append([]string{
 		"--state", state, "--dir", t.TempDir(), "--listen", "127.0.0.1:0", "--api-socket", d.socket, "--dht-bootstrap=",
 	}, args...)...)
 	d.cmd.Env = append(os.Environ(), "BTD_TEST_MAIN=1")
 	d.cmd.Stderr = &d.stderr
+	edit(d.cmd)
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -130,6 +138,55 @@ func TestStopOnSignal(t *testing.T) {
 		if _, err := os.Stat(d.socket); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the socket is still there: %v", err)
 		}
+	}
+}
+
+// TestStopWhenNobodyReads: a pipe whose reader has gone, as after
+// btd 2>&1 | tee log and ctrl-C, is no reason to end without a clean stop.
+func TestStopWhenNobodyReads(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := startAs(t, shortDir(t), func(c *exec.Cmd) { c.Stderr = w })
+	w.Close()
+	d.ready(t)
+	r.Close()
+	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := d.wait(t); code != 0 {
+		t.Errorf("exit status %d: %v", code, d.end)
+	}
+	if _, err := os.Stat(d.socket); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
+// TestStopOnHangup closes the terminal: the signal may come more than once.
+func TestStopOnHangup(t *testing.T) {
+	if signal.Ignored(syscall.SIGHUP) {
+		t.Skip("this test runs under nohup, and so would btd")
+	}
+	d := start(t, shortDir(t))
+	d.ready(t)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for until := time.Now().Add(patience); time.Now().Before(until); {
+		if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Fatal(err)
+		}
+		select {
+		case <-d.exited:
+			until = time.Time{}
+		case <-tick.C:
+		}
+	}
+	if code := d.wait(t); code != 0 {
+		t.Errorf("exit status %d: %v\n%s", code, d.end, d.stderr.String())
+	}
+	if _, err := os.Stat(d.socket); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
 	}
 }
 

@@ -20,15 +20,32 @@ import (
 var version = "0.1.0"
 
 func main() {
+	signal.Ignore(syscall.SIGPIPE) // whoever read the log has gone: a write fails, and that is all
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	stopOnHangup(stop)
 	cmd := newCommand(os.LookupEnv)
 	cmd.SetArgs(os.Args[1:])
 	if err := cmd.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "btd:", err)
 		os.Exit(exitCode(err))
 	}
+}
+
+// stopOnHangup has the daemon stop when its terminal is closed, unless it was
+// told from the start to outlive that, as by nohup. Such a signal may come from
+// the system and from the shell, so the second one does nothing.
+func stopOnHangup(stop func()) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return
+	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		<-hangup
+		stop()
+	}()
 }
 
 // usageError marks wrong flags, arguments or settings.
