@@ -25,11 +25,15 @@ const stopWithin = 10 * time.Second
 
 // run is the daemon's life, from the lock to the last sync.
 func run(ctx context.Context, s *settings, files []string) error {
-	out := &screen{w: os.Stderr}
-	log, err := logger(s, out)
+	handler, err := logHandler(s)
 	if err != nil {
 		return usageError{err}
 	}
+	out := newScreen(os.Stderr, handler)
+	defer out.close()
+	log := slog.New(handler(out))
+	late := endLate(out, log)
+	defer late.Stop()
 	if err := os.MkdirAll(s.State, 0o700); err != nil {
 		return fmt.Errorf("making the state directory: %w", err)
 	}
@@ -77,25 +81,27 @@ func run(ctx context.Context, s *settings, files []string) error {
 	}()
 	select {
 	case <-ctx.Done():
-		log.Info("stopping")
 		err = nil
 	case err = <-served:
 		served <- nil
 	}
+	late.Reset(stopWithin - time.Second)
+	log.Info("stopping")
 	stopServing()
-	return errors.Join(err, shutdown(ses, served, shown, log))
+	err = errors.Join(err, ses.Close(), <-served)
+	<-shown
+	return err
 }
 
-// shutdown ends the session, and the process if that takes too long.
-func shutdown(ses *session.Session, served <-chan error, shown <-chan struct{}, log *slog.Logger) error {
-	late := time.AfterFunc(stopWithin-500*time.Millisecond, func() {
+// endLate is a timer that ends the process. It is not running yet.
+func endLate(out *screen, log *slog.Logger) *time.Timer {
+	late := time.AfterFunc(stopWithin, func() {
 		log.Error("the clean stop took too long, ending all the same; the next start verifies what was not recorded")
+		out.close()
 		os.Exit(1)
 	})
-	defer late.Stop()
-	<-shown
-	err := ses.Close()
-	return errors.Join(err, <-served)
+	late.Stop()
+	return late
 }
 
 // addFiles adds the torrents of the command line, files and magnet links. One
@@ -121,7 +127,8 @@ func addFiles(ctx context.Context, ses *session.Session, files []string, log *sl
 	}
 }
 
-func logger(s *settings, w io.Writer) (*slog.Logger, error) {
+// logHandler makes handlers of the form that the settings ask for.
+func logHandler(s *settings) (func(io.Writer) slog.Handler, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
 		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", s.LogLevel)
@@ -129,9 +136,9 @@ func logger(s *settings, w io.Writer) (*slog.Logger, error) {
 	o := &slog.HandlerOptions{Level: level}
 	switch s.LogFormat {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, o)), nil
+		return func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, o) }, nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, o)), nil
+		return func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, o) }, nil
 	}
 	return nil, fmt.Errorf("--log-format %q: want text or json", s.LogFormat)
 }

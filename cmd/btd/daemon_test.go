@@ -68,16 +68,17 @@ func startAs(t *testing.T, state string, edit func(*exec.Cmd), args ...string) *
 }
 
 // ready waits until the daemon's API answers.
-func (d *daemon) ready(t *testing.T) {
+func (d *daemon) ready(t *testing.T) *client.Client {
 	t.Helper()
-	c, err := client.New(client.Config{Address: "unix://" + d.socket})
+	c, err := client.New(client.Config{Address: "unix://" + d.socket, Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(c.Close)
 	deadline := time.Now().Add(patience)
 	for {
 		if _, err = c.Version(t.Context()); err == nil {
-			return
+			return c
 		}
 		select {
 		case <-d.exited:

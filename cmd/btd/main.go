@@ -9,9 +9,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -28,7 +30,7 @@ func main() {
 	cmd := newCommand(os.LookupEnv)
 	cmd.SetArgs(os.Args[1:])
 	if err := cmd.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "btd:", err)
+		complain(os.Stderr, err)
 		os.Exit(exitCode(err))
 	}
 }
@@ -46,6 +48,19 @@ func stopOnHangup(stop func()) {
 		<-hangup
 		stop()
 	}()
+}
+
+// complain says why the process ends. It ends even if nobody takes that.
+func complain(w io.Writer, err error) {
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		fmt.Fprintln(w, "btd:", err)
+	}()
+	select {
+	case <-said:
+	case <-time.After(flushWithin):
+	}
 }
 
 // usageError marks wrong flags, arguments or settings.

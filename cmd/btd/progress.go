@@ -3,55 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"strings"
-	"sync"
 	"time"
 
 	"btd/session"
 
 	"github.com/dustin/go-humanize"
 )
-
-// screen is a terminal with log lines that scroll and progress lines that
-// stay below them. Without progress lines it passes everything through.
-type screen struct {
-	w io.Writer
-
-	mu    sync.Mutex
-	below string // the progress lines on display
-	lines int
-}
-
-// Write prints a log line above the progress lines.
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lines == 0 {
-		return s.w.Write(p)
-	}
-	_, err := io.WriteString(s.w, s.erase()+string(p)+s.below)
-	return len(p), err
-}
-
-// erase is what takes the progress lines off.
-func (s *screen) erase() string {
-	if s.lines == 0 {
-		return ""
-	}
-	return fmt.Sprintf("\x1b[%dA\x1b[J", s.lines)
-}
-
-// show replaces the progress lines.
-func (s *screen) show(lines []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := s.erase()
-	s.below, s.lines = strings.Join(lines, ""), len(lines)
-	if out += s.below; out != "" {
-		_, _ = io.WriteString(s.w, out) // a terminal that is gone is no reason to stop
-	}
-}
 
 // follow keeps a line per active torrent on display until ctx ends.
 func (s *screen) follow(ctx context.Context, ses *session.Session) {

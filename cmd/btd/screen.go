@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+const (
+	// maxUnwritten is how many bytes of log lines wait for a slow reader.
+	maxUnwritten = 256 << 10
+
+	// flushWithin is how long the end of the process is put off for last words
+	// that nobody takes.
+	flushWithin = 300 * time.Millisecond
+)
+
+// screen is where the daemon's words go: log lines, and on a terminal progress
+// lines that stay below them. One goroutine writes. Who has something to say
+// never waits for it: a terminal that is held, or a pipe that nobody reads, must
+// not hold up a torrent. Log lines that find no room are dropped and counted.
+type screen struct {
+	w       io.Writer
+	handler func(io.Writer) slog.Handler // writes a log line
+	wake    chan struct{}                // capacity 1
+	done    chan struct{}                // closed when the writer has ended
+
+	mu      sync.Mutex
+	log     []byte   // lines that are not written yet
+	dropped int      // lines after them
+	below   []string // the progress lines to be on display
+	closing bool
+}
+
+func newScreen(w io.Writer, handler func(io.Writer) slog.Handler) *screen {
+	s := &screen{w: w, handler: handler, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go s.run()
+	return s
+}
+
+// Write takes one log line, or drops it.
+func (s *screen) Write(line []byte) (int, error) {
+	s.mu.Lock()
+	if s.dropped > 0 || len(s.log)+len(line) > maxUnwritten {
+		s.dropped++
+	} else {
+		s.log = append(s.log, line...)
+	}
+	s.mu.Unlock()
+	s.poke()
+	return len(line), nil
+}
+
+// show replaces the progress lines.
+func (s *screen) show(lines []string) {
+	s.mu.Lock()
+	s.below = lines
+	s.mu.Unlock()
+	s.poke()
+}
+
+// close takes the progress lines off and ends the writer, once it has written
+// what was said; flushWithin is all the time it gets for that.
+func (s *screen) close() {
+	s.mu.Lock()
+	s.below, s.closing = nil, true
+	s.mu.Unlock()
+	s.poke()
+	select {
+	case <-s.done:
+	case <-time.After(flushWithin):
+	}
+}
+
+func (s *screen) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is the goroutine that writes.
+func (s *screen) run() {
+	defer close(s.done)
+	var out []byte
+	rows := 0 // of progress on display
+	for range s.wake {
+		out = appendErase(out[:0], rows)
+		s.mu.Lock()
+		out = append(out, s.log...)
+		dropped, below, last := s.dropped, s.below, s.closing
+		s.log, s.dropped = s.log[:0], 0
+		s.mu.Unlock()
+		if dropped > 0 {
+			out = append(out, s.lost(dropped)...)
+		}
+		for _, line := range below {
+			out = append(out, line...)
+		}
+		rows = len(below)
+		if len(out) > 0 {
+			_, _ = s.w.Write(out) // a terminal that is gone is no reason to stop
+		}
+		if last {
+			return
+		}
+	}
+}
+
+// lost is a log line about lines that are not there.
+func (s *screen) lost(lines int) []byte {
+	var b bytes.Buffer
+	slog.New(s.handler(&b)).Error("lines of the log are missing here: they were not read in time", "lines", lines)
+	return b.Bytes()
+}
+
+// appendErase takes progress lines off.
+func appendErase(b []byte, rows int) []byte {
+	if rows == 0 {
+		return b
+	}
+	return fmt.Appendf(b, "\x1b[%dA\x1b[J", rows)
+}
