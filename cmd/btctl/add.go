@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -65,7 +66,12 @@ of a torrent: 1, or with --timeout: 7. The torrents stay in every case.`,
 	flags.StringSliceVar(&f.only, "only", nil, "files to download; the others are skipped")
 	flags.StringSliceVar(&f.peers, "peer", nil, "address (IP:PORT) to try at once")
 	flags.BoolVar(&f.wait, "wait", false, "wait until everything wanted is here")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.add(cmd.Context(), args, f) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if flags.Changed("only") && len(f.only) == 0 {
+			return usagef("--only is empty: name files, or leave it out to download every file")
+		}
+		return a.add(cmd.Context(), args, f)
+	}
 	return cmd
 }
 
@@ -94,14 +100,14 @@ func (a *app) add(ctx context.Context, files []string, f addFlags) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", metainfo.WithoutSecret(files[i]), err)
 		}
-		if resp.Follow == nil {
+		if resp.Follow == nil && !slices.Contains(added, resp.Torrent.ID) {
 			added = append(added, resp.Torrent.ID)
 		}
 		if err := a.reportAdded(resp); err != nil {
 			return err
 		}
 	}
-	if f.wait {
+	if f.wait && len(added) > 0 { // no ids would mean all torrents
 		return a.wait(ctx, added)
 	}
 	return nil
@@ -135,22 +141,15 @@ func (a *app) addRequest(name string, f addFlags) (client.AddRequest, error) {
 		}
 	}
 	if isMagnet(name) {
-		req.Magnet = name
-		m, err := metainfo.ParseMagnet(name)
-		if f.wait && err == nil && m.Hash.IsZero() {
-			return req, usagef("--wait does not go with a link that names a key: its torrent is not known yet")
-		}
-		req.Only, err = indexesOf(f.only)
-		return req, err
+		return linkRequest(req, name, f)
 	}
 	var err error
 	if req.Torrent, err = a.readTorrent(name); err != nil {
 		return req, err
 	}
 	if link := strings.TrimSpace(string(req.Torrent[:min(len(req.Torrent), metainfo.MaxMagnet)])); name == "-" && isMagnet(link) {
-		req.Torrent, req.Magnet = nil, link
-		req.Only, err = indexesOf(f.only)
-		return req, err
+		req.Torrent = nil
+		return linkRequest(req, link, f)
 	}
 	if len(f.only) > 0 {
 		m, err := metainfo.Parse(req.Torrent)
@@ -166,6 +165,18 @@ func (a *app) addRequest(name string, f addFlags) (client.AddRequest, error) {
 		}
 	}
 	return req, nil
+}
+
+// linkRequest completes a request with a link. What the link says is for the
+// daemon to judge.
+func linkRequest(req client.AddRequest, link string, f addFlags) (client.AddRequest, error) {
+	if m, err := metainfo.ParseMagnet(link); f.wait && err == nil && m.Hash.IsZero() {
+		return req, usagef("--wait does not go with a link that names a key: its torrent is not known yet")
+	}
+	var err error
+	req.Magnet = link
+	req.Only, err = indexesOf(f.only)
+	return req, err
 }
 
 // absoluteDir is a directory for the daemon, which works elsewhere.

@@ -45,6 +45,8 @@ func TestExitCodes(t *testing.T) {
 		{"ratio of the session", []string{"limit", "--ratio", "2"}, 2, "need a target"},
 		{"bad priority", []string{"priority", "aa1", "urgent", "*"}, 2, "skip, low, normal, high"},
 		{"priority without files", []string{"priority", "aa1", "skip"}, 2, "name the files"},
+		{"only of nothing", []string{"add", "x", "--only", ""}, 2, "--only is empty"},
+		{"only of nothing, with a link", []string{"add", "magnet:?xt=urn:btih:" + idA, "--only="}, 2, "--only is empty"},
 		{"stopped and wait", []string{"add", "x", "--stopped", "--wait"}, 2, "exclude"},
 		{"until-complete of nothing", []string{"watch", "--until-complete"}, 2, "needs a target"},
 		{"no such torrent", []string{"stop", "ubuntu"}, 5, `no torrent fits "ubuntu"`},
@@ -571,6 +573,8 @@ func TestChooseFiles(t *testing.T) {
 		{[]string{"Show/S2/e1.mkv", "0"}, "[0 3]"},
 		{[]string{"read me [x].txt"}, "[4]"},
 		{[]string{"9"}, "no file 9"},
+		{[]string{"2"}, "file 2 is padding"},
+		{[]string{"0", "2-2"}, "file 2 is padding"},
 		{[]string{"3-1"}, "backwards"},
 		{[]string{"Show"}, "no file fits"}, // the whole torrent is not a file
 		{[]string{"*.avi"}, "no file fits"},

@@ -96,12 +96,19 @@ func chooseRange(files []named, chosen map[int]bool, from, to int) error {
 	if to >= len(files) {
 		return missingError{fmt.Sprintf("there is no file %d: indexes run from 0 to %d", to, len(files)-1)}
 	}
+	found := false
 	for _, f := range files[from : to+1] {
 		if !f.pad {
-			chosen[f.index] = true
+			chosen[f.index], found = true, true
 		}
 	}
-	return nil
+	switch {
+	case found:
+		return nil
+	case from == to:
+		return missingError{fmt.Sprintf("file %d is padding, which is never stored: choose another", from)}
+	}
+	return missingError{fmt.Sprintf("files %d to %d are padding, which is never stored: choose others", from, to)}
 }
 
 // fits tells whether a pattern names the file or a directory above it.
