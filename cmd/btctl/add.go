@@ -79,10 +79,12 @@ func (a *app) add(ctx context.Context, files []string, f addFlags) error {
 	if f.stopped && f.wait {
 		return usagef("--stopped and --wait exclude each other: a stopped torrent never completes")
 	}
+	ctx, cancel := a.deadline(ctx)
+	defer cancel()
 	// All files are read before anything is added.
 	reqs := make([]client.AddRequest, len(files))
 	for i, name := range files {
-		req, err := a.addRequest(name, f)
+		req, err := a.addRequest(ctx, name, f)
 		if err != nil {
 			return err
 		}
@@ -92,8 +94,6 @@ func (a *app) add(ctx context.Context, files []string, f addFlags) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := a.deadline(ctx)
-	defer cancel()
 	var added []string
 	for i, req := range reqs {
 		resp, err := c.Add(ctx, req)
@@ -132,7 +132,7 @@ func (a *app) reportAdded(resp client.AddResponse) error {
 	return a.print(t.ID + "\n")
 }
 
-func (a *app) addRequest(name string, f addFlags) (client.AddRequest, error) {
+func (a *app) addRequest(ctx context.Context, name string, f addFlags) (client.AddRequest, error) {
 	req := client.AddRequest{Stopped: f.stopped, Sequential: f.sequential, Scope: f.scope, Peers: f.peers}
 	if f.dir != "" {
 		var err error
@@ -144,7 +144,7 @@ func (a *app) addRequest(name string, f addFlags) (client.AddRequest, error) {
 		return linkRequest(req, name, f)
 	}
 	var err error
-	if req.Torrent, err = a.readTorrent(name); err != nil {
+	if req.Torrent, err = a.readTorrent(ctx, name); err != nil {
 		return req, err
 	}
 	if link := strings.TrimSpace(string(req.Torrent[:min(len(req.Torrent), metainfo.MaxMagnet)])); name == "-" && isMagnet(link) {
@@ -191,8 +191,11 @@ func absoluteDir(flag, name string) (string, error) {
 	return dir, nil
 }
 
-func (a *app) readTorrent(name string) ([]byte, error) {
-	var r io.Reader = a.in
+// readTorrent reads a file, or stdin for -, until ctx ends or --timeout is over.
+func (a *app) readTorrent(ctx context.Context, name string) ([]byte, error) {
+	ctx, cancel := a.deadline(ctx)
+	defer cancel()
+	r := a.in
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
@@ -201,7 +204,7 @@ func (a *app) readTorrent(name string) ([]byte, error) {
 		defer file.Close()
 		r = file
 	}
-	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	b, err := io.ReadAll(io.LimitReader(readerOf(ctx, r), maxFile+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", name, err)

@@ -101,17 +101,19 @@ func (a *app) rmCmd() *cobra.Command {
 		if err != nil || len(list) == 0 {
 			return err
 		}
-		if a.inTTY && !*yes && !a.confirm(list, *data) {
-			a.say("Nothing was removed.")
-			return errDeclined
+		if a.inTTY && !*yes {
+			if err := a.confirm(cmd.Context(), list, *data); err != nil {
+				a.say("Nothing was removed.")
+				return err
+			}
 		}
 		return a.each(list, "removed", func(t client.Torrent) error { return a.daemon.Remove(cmd.Context(), t.ID, *data) })
 	}
 	return cmd
 }
 
-// confirm asks a person.
-func (a *app) confirm(list []client.Torrent, data bool) bool {
+// confirm asks a person, and gives errDeclined if the answer is no.
+func (a *app) confirm(ctx context.Context, list []client.Torrent, data bool) error {
 	const most = 10
 	for i, t := range list {
 		if i == most {
@@ -128,10 +130,17 @@ func (a *app) confirm(list []client.Torrent, data bool) bool {
 		what += " AND DELETE THE DATA"
 	}
 	fmt.Fprintf(a.err, "Remove %s? [y/N] ", what)
-	line, err := bufio.NewReader(a.in).ReadString('\n')
-	if err != nil && line == "" {
+	ctx, cancel := a.deadline(ctx)
+	defer cancel()
+	line, err := bufio.NewReader(readerOf(ctx, a.in)).ReadString('\n')
+	if err != nil && (line == "" || ctx.Err() != nil) {
 		fmt.Fprintln(a.err)
 	}
-	answer := strings.ToLower(strings.TrimSpace(line))
-	return answer == "y" || answer == "yes"
+	if ctx.Err() != nil { // half an answer is none
+		return fmt.Errorf("waiting for an answer: %w", ctx.Err())
+	}
+	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
+		return errDeclined
+	}
+	return nil
 }

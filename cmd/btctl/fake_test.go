@@ -175,6 +175,7 @@ func (r result) String() string {
 type world struct {
 	env      map[string]string
 	stdin    string
+	in       io.Reader // instead of stdin; may be nil
 	tty      bool
 	ctx      context.Context
 	patience int
@@ -189,8 +190,12 @@ func (w world) run(args ...string) result {
 	if errs == nil {
 		errs = &lockedBuffer{}
 	}
+	in := w.in
+	if in == nil {
+		in = strings.NewReader(w.stdin)
+	}
 	a := &app{
-		in: strings.NewReader(w.stdin), out: &out, err: errs,
+		in: in, out: &out, err: errs,
 		getenv: func(k string) string { return w.env[k] },
 		inTTY:  w.tty, outTTY: w.tty, errTTY: w.tty,
 		size:     func() (int, int) { return 80, 24 },

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -26,11 +27,11 @@ l a symbolic link that is never made (BEP 47).`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"torrent"}, cobra.ShellCompDirectiveFilterFileExt
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if isMagnet(args[0]) {
 				return a.inspectMagnet(args[0])
 			}
-			return a.inspectFile(args[0])
+			return a.inspectFile(cmd.Context(), args[0])
 		},
 	}
 }
@@ -72,8 +73,8 @@ type inspectedFile struct {
 	Symlink    bool   `json:"symlink,omitempty"`
 }
 
-func (a *app) inspectFile(name string) error {
-	b, err := a.readTorrent(name)
+func (a *app) inspectFile(ctx context.Context, name string) error {
+	b, err := a.readTorrent(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -55,8 +55,10 @@ func (a *app) join(ctx context.Context, line string, f joinFlags) error {
 			return err
 		}
 	}
+	ctx, cancel := a.deadline(ctx)
+	defer cancel()
 	if line == "-" {
-		b, err := io.ReadAll(io.LimitReader(a.in, metainfo.MaxMagnet+1))
+		b, err := io.ReadAll(io.LimitReader(readerOf(ctx, a.in), metainfo.MaxMagnet+1))
 		if err != nil {
 			return fmt.Errorf("read stdin: %w", err)
 		}
@@ -66,8 +68,6 @@ func (a *app) join(ctx context.Context, line string, f joinFlags) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := a.deadline(ctx)
-	defer cancel()
 	line = strings.TrimSpace(line)
 	switch {
 	case strings.HasPrefix(strings.ToLower(line), "magnet:"):

@@ -39,7 +39,7 @@ does not tell of web seeds.`,
 // magnet prints the links of what word names.
 func (a *app) magnet(ctx context.Context, word string) error {
 	if isTorrentFile(word) {
-		b, err := a.readTorrent(word)
+		b, err := a.readTorrent(ctx, word)
 		if err != nil {
 			return err
 		}
