@@ -431,6 +431,26 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// TestWatchKeepsToItsInterval: a seed gets no more lines than others.
+func TestWatchKeepsToItsInterval(t *testing.T) {
+	d := newDaemon(t)
+	seed := someTorrents()[1]
+	for i := range 10 {
+		now := seed
+		now.RateUp = int64(1+i) << 20
+		d.stream = append(d.stream, client.Event{Seq: uint64(1 + i), Kind: client.EventProgress, ID: seed.ID, Torrent: &now})
+	}
+	d.stream = append(d.stream, progress(11, 0.3, "downloading"), progress(12, 1, "downloading"), progress(13, 1, "seeding"))
+	close(d.then) // the daemon stops
+	r := d.run("watch", "aa1", "aa2", "--interval", "1h")
+	if n := strings.Count(r.out, "debian-handbook: "); n != 1 {
+		t.Errorf("%d lines about a seed, want 1: %v", n, r)
+	}
+	if n := strings.Count(r.out, "Debian 12: "); n != 3 || !strings.Contains(r.out, "Debian 12: downloading 100%") {
+		t.Errorf("%d lines about a download, want its first, complete and seeding: %v", n, r)
+	}
+}
+
 func TestWatchGoesOnAfterALostConnection(t *testing.T) {
 	d := newDaemon(t)
 	go func() {

@@ -18,7 +18,7 @@ import (
 
 // display shows torrents that change: bars on a terminal, else lines, of
 // which a torrent gets one at most every interval, and one when its state
-// changes; or the events themselves.
+// changes or it is complete; or the events themselves.
 type display struct {
 	out      io.Writer
 	app      *app
@@ -38,6 +38,7 @@ type barOf struct {
 
 type lineOf struct {
 	text, state string
+	complete    bool
 	at          time.Time
 }
 
@@ -127,12 +128,13 @@ func (d *display) known(id string) bool {
 }
 
 func (d *display) line(t client.Torrent) {
-	last, now, text := d.lines[t.ID], time.Now(), lineText(t)
-	if text == last.text || (t.State == last.state && now.Sub(last.at) < d.interval && !isComplete(t)) {
+	last, next := d.lines[t.ID], lineOf{text: lineText(t), state: t.State, complete: isComplete(t), at: time.Now()}
+	same := next.state == last.state && next.complete == last.complete
+	if next.text == last.text || (same && next.at.Sub(last.at) < d.interval) {
 		return
 	}
-	d.lines[t.ID] = lineOf{text: text, state: t.State, at: now}
-	_, err := fmt.Fprintln(d.out, text)
+	d.lines[t.ID] = next
+	_, err := fmt.Fprintln(d.out, next.text)
 	d.failed = errors.Join(d.failed, err)
 }
 

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/term"
 )
 
 const (
@@ -24,6 +27,7 @@ const (
 // not hold up a torrent. Log lines that find no room are dropped and counted.
 type screen struct {
 	w       io.Writer
+	size    func() (width, height int)   // of the terminal, cells
 	handler func(io.Writer) slog.Handler // writes a log line
 	wake    chan struct{}                // capacity 1
 	done    chan struct{}                // closed when the writer has ended
@@ -35,8 +39,20 @@ type screen struct {
 	closing bool
 }
 
-func newScreen(w io.Writer, handler func(io.Writer) slog.Handler) *screen {
-	s := &screen{w: w, handler: handler, wake: make(chan struct{}, 1), done: make(chan struct{})}
+// newScreen makes the screen of a file, which need not be a terminal.
+func newScreen(w *os.File, handler func(io.Writer) slog.Handler) *screen {
+	fd := int(w.Fd())
+	return openScreen(w, func() (int, int) {
+		width, height, err := term.GetSize(fd)
+		if err != nil || width <= 0 || height <= 0 {
+			return 80, 24
+		}
+		return width, height
+	}, handler)
+}
+
+func openScreen(w io.Writer, size func() (width, height int), handler func(io.Writer) slog.Handler) *screen {
+	s := &screen{w: w, size: size, handler: handler, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go s.run()
 	return s
 }
@@ -97,10 +113,7 @@ func (s *screen) run() {
 		if dropped > 0 {
 			out = append(out, s.lost(dropped)...)
 		}
-		for _, line := range below {
-			out = append(out, line...)
-		}
-		rows = len(below)
+		out, rows = s.appendRows(out, below)
 		if len(out) > 0 {
 			_, _ = s.w.Write(out) // a terminal that is gone is no reason to stop
 		}
@@ -108,6 +121,21 @@ func (s *screen) run() {
 			return
 		}
 	}
+}
+
+// appendRows draws progress lines, each in one row of the terminal, and no more
+// than can be taken off again: what scrolls away at the top cannot.
+func (s *screen) appendRows(b []byte, lines []string) (_ []byte, rows int) {
+	if len(lines) == 0 {
+		return b, 0
+	}
+	width, height := s.size()
+	lines = lines[:min(len(lines), max(height-1, 0))]
+	for _, line := range lines {
+		b = append(b, cut(line, width-1)...)
+		b = append(b, '\n')
+	}
+	return b, len(lines)
 }
 
 // lost is a log line about lines that are not there.

@@ -12,6 +12,8 @@ import (
 	"time"
 )
 
+func small() (width, height int) { return 11, 4 }
+
 func textHandler(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) }
 
 // TestScreenWaitsForNobody: lines are logged while nobody reads. What there was
@@ -19,14 +21,14 @@ func textHandler(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) 
 func TestScreenWaitsForNobody(t *testing.T) {
 	r, w := io.Pipe()
 	defer r.Close()
-	s := newScreen(w, textHandler)
+	s := openScreen(w, small, textHandler)
 	t.Cleanup(s.close)
 	log := slog.New(textHandler(s))
 	const lines = 2*maxUnwritten/len("msg=line i=12345\n") + 1 // one share is being written, one waits
 	for i := range lines {
 		log.Info("line", "i", i)
 	}
-	s.show([]string{"progress\n"})
+	s.show([]string{"progress"})
 	in := bufio.NewScanner(r)
 	next := func() string {
 		if !in.Scan() {
@@ -54,17 +56,17 @@ func TestScreenWaitsForNobody(t *testing.T) {
 func TestScreenKeepsProgressBelow(t *testing.T) {
 	r, w := io.Pipe()
 	defer r.Close()
-	s := newScreen(w, textHandler)
+	s := openScreen(w, small, textHandler)
 	t.Cleanup(s.close)
 	for _, step := range []struct {
 		do   func()
 		want string
 	}{
 		{func() { io.WriteString(s, "one\n") }, "one\n"},
-		{func() { s.show([]string{"a\n", "b\n"}) }, "a\nb\n"},
+		{func() { s.show([]string{"a", "b"}) }, "a\nb\n"},
 		{func() { io.WriteString(s, "two\n") }, "\x1b[2A\x1b[Jtwo\na\nb\n"},
-		{func() { s.show([]string{"c\n"}) }, "\x1b[2A\x1b[Jc\n"},
-		{func() { s.show(nil) }, "\x1b[1A\x1b[J"},
+		{func() { s.show([]string{"0123456789", "01234567890", "c", "no room"}) }, "\x1b[2A\x1b[J0123456789\n012345678…\nc\n"},
+		{func() { s.show(nil) }, "\x1b[3A\x1b[J"},
 		{func() { io.WriteString(s, "three\n") }, "three\n"},
 	} {
 		step.do()
@@ -77,8 +79,8 @@ func TestScreenKeepsProgressBelow(t *testing.T) {
 
 func TestScreenSaysItsLastWords(t *testing.T) {
 	var out bytes.Buffer
-	s := newScreen(&out, textHandler)
-	s.show([]string{"progress\n"})
+	s := openScreen(&out, small, textHandler)
+	s.show([]string{"progress"})
 	io.WriteString(s, "the end\n")
 	s.close()
 	select {
@@ -95,7 +97,7 @@ func TestScreenSaysItsLastWords(t *testing.T) {
 func TestTheEndWaitsForNobody(t *testing.T) {
 	r, w := io.Pipe()
 	defer r.Close()
-	s := newScreen(w, textHandler)
+	s := openScreen(w, small, textHandler)
 	io.WriteString(s, "nobody reads this\n")
 	s.close()
 	select {
