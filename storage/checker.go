@@ -117,7 +117,7 @@ func (v *verification) spread(ctx context.Context, c *checker, from, to piece.In
 	return nil
 }
 
-// dropHoles tells of the pieces that are not there at all.
+// dropHoles tells of the pieces that are not there at all, or nothing but padding.
 func (v *verification) dropHoles(ctx context.Context, c *checker) error {
 	kept := c.active[:0]
 	for _, k := range c.active {

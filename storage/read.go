@@ -80,7 +80,7 @@ func (t *Torrent) blockSums(i piece.Index) ([][20]byte, error) {
 }
 
 // HasData tells whether any byte of piece i may be on disk. It is false only if
-// the whole range is missing, beyond the end of its file or a hole.
+// the whole range is missing, beyond the end of its file, a hole or padding.
 func (t *Torrent) HasData(i piece.Index) bool {
 	if _, ok := t.geo.Index(uint32(i)); !ok || t.gate.enter() != nil {
 		return false
@@ -93,22 +93,20 @@ func (t *Torrent) HasData(i piece.Index) bool {
 	return data || err != nil
 }
 
-// hasData looks for data in content [off, off+n). A range of pad files alone
-// has data.
+// hasData looks for data in content [off, off+n). Pad files have none: they are
+// zeros without a look.
 func (t *Torrent) hasData(off, n int64) (bool, error) {
 	t.layout.RLock()
 	defer t.layout.RUnlock()
-	pads := true
 	c := t.cursor(off, n)
 	for {
 		s, err := c.next()
 		if err != nil || s.n == 0 {
-			return pads, err
+			return false, err
 		}
 		if s.file == padFile {
 			continue
 		}
-		pads = false
 		h, err := t.acquire(s.file, false)
 		if missing(err) && !t.gone(err) {
 			continue

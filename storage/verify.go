@@ -127,8 +127,8 @@ func (v *verification) run(ctx context.Context) error {
 	}
 }
 
-// holes tells of pieces that are not there at all. One that is all zeros by
-// its hash is right if its files are long enough.
+// holes tells of pieces that are not there at all, or nothing but padding. One
+// that is all zeros by its hash is right if its files are long enough.
 func (v *verification) holes(ctx context.Context, from, to piece.Index) error {
 	for i := from; i < to; i++ {
 		ok := false

@@ -2,13 +2,16 @@ package storage
 
 import (
 	"context"
+	"crypto/sha1"
 	"errors"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
 
+	"btd/metainfo"
 	"btd/piece"
 	"btd/piece/sha1x"
 )
@@ -64,6 +67,59 @@ func TestVerifyTakesHolesForZerosWhereTheyAreRight(t *testing.T) {
 		if have.Has(piece.Index(i)) != want {
 			t.Errorf("piece %d: %v, want %v", i, !want, want)
 		}
+	}
+}
+
+// looks is a context that ends once it was asked so often whether it has: a
+// verification asks before whatever it reads or hashes.
+type looks struct {
+	context.Context
+	left int
+}
+
+func (c *looks) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestVerifyHashesNoPadding: how much of it there is costs whoever makes a
+// torrent nothing, so it must not cost those anything who add it.
+func TestVerifyHashesNoPadding(t *testing.T) {
+	const pads, length = 1000, piece.MaxPieceLength
+	h := sha1.New()
+	for range length / len(zeros) {
+		h.Write(zeros[:])
+	}
+	x := &fixture{info: &metainfo.Info{Name: "fixture", PieceLength: length, Total: (pads + 1) * length, Files: []metainfo.File{
+		{Path: "a", Length: 1},
+		{Path: "pad", Length: (pads+1)*length - 1, Offset: 1, Pad: true},
+	}}}
+	for range pads + 1 {
+		x.info.Sums = h.Sum(x.info.Sums)
+	}
+	x.info.Sums[20*7] ^= 1 // not the hash of zeros
+	var err error
+	if x.geo, err = piece.NewGeometry(x.info.Total, length); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, x, Config{}, Options{})
+	var bad []piece.Index
+	told := 0
+	v := &verification{t: r.tor, each: func(i piece.Index, ok bool) {
+		if told++; !ok {
+			bad = append(bad, i)
+		}
+	}}
+	c, ctx := newChecker(), &looks{context.Background(), 3 * pads}
+	for from, to := v.take(c); from < to; from, to = v.take(c) {
+		if err := v.group(ctx, c, from, to); err != nil {
+			t.Fatalf("piece %d of %d: %v: padding is hashed", from, pads+1, err)
+		}
+	}
+	if told != pads+1 || !slices.Equal(bad, []piece.Index{0, 7}) {
+		t.Errorf("%d pieces, of which %v are not right; want %d, and 0, whose file is missing, and 7", told, bad, pads+1)
 	}
 }
 
