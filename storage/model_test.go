@@ -41,6 +41,29 @@ func randomFixture(t testing.TB, rng *rand.Rand) *fixture {
 	return makeFixture(t, pieceLength, append(files, file{path: "last", length: 5})...)
 }
 
+func TestPadBlocksAreMarked(t *testing.T) {
+	pads := 0
+	for seed := range uint64(100) {
+		x := randomFixture(t, rand.New(rand.NewPCG(seed, 47)))
+		r := newRig(t, x, Config{}, Options{})
+		for i := range piece.Index(x.geo.Pieces()) {
+			w := r.tor.newWork(i)
+			for n, state := range w.state {
+				pad := r.tor.Pad(x.geo.Block(i, n))
+				if pad {
+					pads++
+				}
+				if got := state == blockPad; got != pad || !pad && state != blockMissing {
+					t.Fatalf("seed %d: block %d of piece %d is in state %d, all pad: %v", seed, n, i, state, pad)
+				}
+			}
+		}
+	}
+	if pads < 100 {
+		t.Errorf("only %d blocks are all pad", pads)
+	}
+}
+
 // model is what a random run should have led to.
 type model struct {
 	*rig

@@ -269,12 +269,27 @@ func (w *work) clear() {
 	clear(w.state)
 	w.prefix, w.contig, w.received, w.held, w.flush = 0, 0, 0, 0, false
 	if w.t.pads {
-		for n := range w.state {
-			if w.t.Pad(w.t.geo.Block(w.piece, n)) {
-				w.state[n] = blockPad
-			}
-		}
+		w.markPads()
 		w.advance()
+	}
+}
+
+// markPads marks the blocks that lie wholly in pad files: all but those that
+// another file has bytes of.
+func (w *work) markPads() {
+	for n := range w.state {
+		w.state[n] = blockPad
+	}
+	files := w.t.info.Files
+	off, n := w.t.geo.Offset(w.piece), w.t.geo.Length(w.piece)
+	for i := w.t.fileAt(off); i < len(files) && files[i].Offset < off+n; i++ {
+		f := &files[i]
+		if f.Pad || f.Length == 0 {
+			continue
+		}
+		first := (max(f.Offset, off) - off) / piece.BlockSize
+		last := (min(f.Offset+f.Length, off+n) - off - 1) / piece.BlockSize
+		clear(w.state[first : last+1]) // missing
 	}
 }
 

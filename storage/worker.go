@@ -125,20 +125,25 @@ func (k *worker) hash(jobs []job) {
 		if j.kind != jobNone && j.fresh {
 			j.w.stream.Reset()
 		}
-		if j.kind != jobWrite {
-			continue
-		}
 		t := j.w.t
 		off, n := j.content()
-		if t.pads {
+		if j.kind == jobWrite && t.pads {
 			t.zeroPads(j.bufs, off, n)
 		}
-		if !j.hash {
+		switch {
+		case !j.hash:
 			continue
-		}
-		for _, b := range j.bufs {
-			j.data = append(j.data, b[:min(n, piece.BlockSize)])
-			n -= piece.BlockSize
+		case j.kind == jobWrite:
+			for _, b := range j.bufs {
+				j.data = append(j.data, b[:min(n, piece.BlockSize)])
+				n -= piece.BlockSize
+			}
+		case j.kind == jobZeros:
+			for ; n > 0; n -= piece.BlockSize {
+				j.data = append(j.data, zeros[:min(n, piece.BlockSize)])
+			}
+		default: // read back when it is its turn
+			continue
 		}
 		k.parts = append(k.parts, sha1x.Part{Stream: &j.w.stream, Data: j.data})
 	}
@@ -280,10 +285,6 @@ func (k *worker) do(j *job) {
 			err = t.writeRun(k, j.bufs, off, n)
 		case jobReread:
 			err = k.reread(w, off, n)
-		case jobZeros:
-			for left := n; left > 0; left -= piece.BlockSize {
-				k.hasher.Write(&w.stream, zeros[:min(left, piece.BlockSize)])
-			}
 		}
 	}
 	if err == nil && !j.last {
