@@ -31,6 +31,14 @@ type begun struct {
 	listed int       // position in there
 }
 
+// mostBegun is how many blocks the begun pieces have at most, with and without
+// free ones: 16 GiB of content. It bounds their memory where a few requests
+// are all that many large pieces need, because the rest of them is padding.
+const mostBegun = 1 << 20
+
+// full tells whether no further piece may be begun until another one ends.
+func (p *Picker) full() bool { return (len(p.begun)+1)*p.blocks > mostBegun }
+
 // lookup is the record of piece i if it is begun, else nil.
 func (p *Picker) lookup(i Index) *begun {
 	if at := p.begunAt[i]; at > 0 {

@@ -29,7 +29,7 @@ const (
 // They come from as few pieces as possible and ascend within a piece. With
 // what is outstanding already, n tells how fast the peer is: pass all that
 // should be requested now. Fewer than n come back if the peer has nothing
-// more to offer for now; see Duplicate.
+// more to offer for now, see Duplicate, or if very much is begun already.
 func (p *Picker) Pick(pr *Peer, n int, dst []Block) []Block {
 	if n <= 0 || pr.at < 0 || !p.Interesting(pr) {
 		return dst
@@ -58,9 +58,10 @@ func (p *Picker) PickPiece(pr *Peer, i Index, n int, dst []Block) []Block {
 		return dst
 	}
 	b := p.lookup(i)
-	if b == nil {
+	switch {
+	case b == nil && !p.full():
 		b = p.begin(i)
-	} else if b.free == 0 || !p.allowed(pr, b) {
+	case b == nil, b.free == 0, !p.allowed(pr, b):
 		return dst
 	}
 	depth := pr.outstanding + n
@@ -163,8 +164,10 @@ func (p *Picker) choose(pr *Peer, depth int) *begun {
 	if b != nil {
 		least = p.state[b.piece].prio() + 1
 	}
-	if i, ok := p.fresh(pr, least); ok {
-		return p.begin(i)
+	if !p.full() {
+		if i, ok := p.fresh(pr, least); ok {
+			return p.begin(i)
+		}
 	}
 	if b == nil {
 		b = p.best(p.worked, pr, p.freer)

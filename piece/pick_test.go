@@ -358,6 +358,55 @@ func TestBegunPiecesAreLimited(t *testing.T) {
 	}
 }
 
+// Where all but a block of each piece is padding, very many could be begun with
+// few requests.
+func TestBegunPiecesAreBoundedInSize(t *testing.T) {
+	const n = 40
+	g, err := NewGeometry(n*MaxPieceLength, MaxPieceLength)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := NewPicker(g, rand.New(rand.NewPCG(8, 8)))
+	pr := p.Join()
+	all := NewBitfield(n)
+	all.Fill()
+	p.PeerBitfield(pr, all)
+	pick := func() (l []Block) {
+		l = p.Pick(pr, g.Blocks(0), nil)
+		for k, b := range l {
+			if k > 0 && b.Piece == l[0].Piece {
+				p.Received(nil, b)
+			}
+		}
+		return l
+	}
+	var asked []Block // the first block of each piece
+	for l := pick(); len(l) > 0 && len(asked) < n; l = pick() {
+		if len(pieces(l)) != 1 {
+			t.Fatalf("blocks of pieces %v", pieces(l))
+		}
+		asked = append(asked, l[0])
+	}
+	if want := mostBegun / g.Blocks(0); len(asked) != want {
+		t.Fatalf("%d pieces are begun, want %d", len(asked), want)
+	}
+	for i := range Index(n) {
+		if !slices.ContainsFunc(asked, func(b Block) bool { return b.Piece == i }) {
+			if l := p.PickPiece(pr, i, 1, nil); len(l) != 0 {
+				t.Errorf("%v is begun if it is named", l)
+			}
+		}
+	}
+	p.Received(pr, asked[0])
+	p.Passed(asked[0].Piece)
+	if l := pick(); len(l) == 0 {
+		t.Error("after one is here, no other is begun")
+	}
+	if err := check(p); err != nil {
+		t.Error(err)
+	}
+}
+
 // A peer with little to offer finds the rarest of it among many pieces.
 func TestSparsePeer(t *testing.T) {
 	const n = 20000
