@@ -23,6 +23,7 @@ const (
 	stallAfter   = 5 * time.Second  // without a block, while memory is short
 	stallPause   = 30 * time.Second // before such a peer is asked again
 	maxOwed      = 64               // cancelled requests that may be open before no more are made
+	maxPads      = 1 << 13          // blocks of pad files that are supplied in one go, about
 )
 
 // hungry notes that p may be asked for more.
@@ -77,28 +78,42 @@ func (t *torrent) feed(p *peer) {
 	if granted <= 0 {
 		return
 	}
-	blocks := t.choose(p, granted)
-	t.s.store.Unlease(granted - len(blocks))
-	if d.live == 0 {
-		d.lastBlock = t.now
-		d.flow.Asked(t.now)
-	}
-	for _, b := range blocks {
-		if t.disk.isPad(b) {
-			t.s.store.Unlease(1)
-			t.fillPad(b)
-			continue
+	asked := t.request(p, granted)
+	t.s.store.Unlease(granted - asked)
+	d.grant = max(0, d.grant-int64(asked)*piece.BlockSize)
+}
+
+// request asks p for up to n blocks, for which there is memory, and tells for
+// how many it did. Blocks of pad files are supplied on the way and take no place
+// in the pipeline. Where a few bytes come with very many of them, it goes on a
+// moment later, so that the loop gets to other things.
+func (t *torrent) request(p *peer, n int) (asked int) {
+	d := &p.down
+	for pads, last := 0, false; !last && asked < n; {
+		if pads >= maxPads {
+			t.clock.starved, d.hungry = true, true
+			return asked
 		}
-		d.reqs = append(d.reqs, request{block: b, at: t.now})
-		d.live++
-		p.wire.credit.Add(1)
-		p.wire.ctl = peerwire.AppendRequest(p.wire.ctl, b)
+		blocks := t.choose(p, n-asked)
+		if d.live == 0 {
+			d.lastBlock = t.now
+			d.flow.Asked(t.now)
+		}
+		last = true
+		for _, b := range blocks {
+			if t.disk.isPad(b) {
+				t.fillPad(b)
+				pads, last = pads+1, false
+				continue
+			}
+			d.reqs = append(d.reqs, request{block: b, at: t.now})
+			d.live++
+			asked++
+			p.wire.credit.Add(1)
+			p.wire.ctl = peerwire.AppendRequest(p.wire.ctl, b)
+		}
 	}
-	d.grant = max(0, d.grant-int64(len(blocks))*piece.BlockSize)
-	if len(blocks) > 0 && d.live < d.depth && t.disk.pads {
-		d.hungry = true // pad blocks took places: pick again
-		t.touch(p)
-	}
+	return asked
 }
 
 // shareDepth bounds p's pipeline by its share of the block memory, by heads or by
@@ -167,16 +182,9 @@ func (t *torrent) choose(p *peer, n int) []piece.Block {
 }
 
 // fillPad supplies a block of a pad file: zeros that are never requested
-// (BEP 47).
-func (t *torrent) fillPad(b piece.Block) {
-	buf := t.s.store.Alloc()
-	clear(buf[:b.Length])
-	if fresh, _ := t.pick.Received(nil, b); !fresh {
-		t.s.store.Free(buf)
-		return
-	}
-	t.disk.files.Write(b, buf)
-}
+// (BEP 47). Storage knows of them by itself. Only a piece with a block that is
+// not one of them is ever wanted, and that block completes it there.
+func (t *torrent) fillPad(b piece.Block) { t.pick.Received(nil, b) }
 
 // onPiece takes a block.
 func (t *torrent) onPiece(p *peer, m *peerwire.Message) error {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,15 +17,17 @@ import (
 	"btd/piece"
 )
 
-// padded makes a torrent with pad files (BEP 47). flat has all of it as one
-// file, pads included.
+// padFile is a file of a torrent with pad files (BEP 47), which have no name.
+type padFile struct {
+	name string
+	size int
+}
+
+// padded makes a torrent with pad files. flat has all of it as one file, pads
+// included.
 func padded(t *testing.T) (c, flat content, pad func(off, n int64) bool) {
 	t.Helper()
-	const pieceLength = 64 << 10
-	files := []struct {
-		name string
-		size int
-	}{
+	return paddedOf(t, 64<<10, []padFile{
 		{"a", 40000},
 		{"", 25536}, // a block that is all pad
 		{"b", 100000},
@@ -35,7 +38,22 @@ func padded(t *testing.T) (c, flat content, pad func(off, n int64) bool) {
 		{"", 10}, // pads that align nothing
 		{"e", 20000},
 		{"", 70000}, // at the end
+	})
+}
+
+// aligned makes a torrent of small files, each of which has a piece to itself.
+func aligned(t *testing.T, files, size, pieceLength int) (c, flat content) {
+	t.Helper()
+	var list []padFile
+	for i := range files {
+		list = append(list, padFile{fmt.Sprintf("f%03d", i), size}, padFile{size: pieceLength - size})
 	}
+	c, flat, _ = paddedOf(t, pieceLength, list)
+	return c, flat
+}
+
+func paddedOf(t *testing.T, pieceLength int, files []padFile) (c, flat content, pad func(off, n int64) bool) {
+	t.Helper()
 	c.dir, flat.dir = t.TempDir(), t.TempDir()
 	random := rand.NewChaCha8([32]byte{4, 7})
 	var data []byte
@@ -44,10 +62,10 @@ func padded(t *testing.T) (c, flat content, pad func(off, n int64) bool) {
 	for i, f := range files {
 		b := make([]byte, f.size)
 		if f.name == "" {
-			list += fmt.Sprintf("d4:attr1:p6:lengthi%de4:pathl4:.pad%d:%dee", f.size, len(fmt.Sprint(f.size)), f.size)
+			list += padEntry(f.size)
 		} else {
 			random.Read(b)
-			list += fmt.Sprintf("d6:lengthi%de4:pathl%d:%see", f.size, len(f.name), f.name)
+			list += fileEntry(f.name, f.size)
 			path := filepath.Join(c.dir, "content", f.name)
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 				t.Fatal(err)
@@ -69,11 +87,7 @@ func padded(t *testing.T) (c, flat content, pad func(off, n int64) bool) {
 		sum := sha1.Sum(data[off:min(off+pieceLength, len(data))])
 		sums = append(sums, sum[:]...)
 	}
-	c.file = fmt.Appendf(nil, "d4:infod5:filesl%se4:name7:content12:piece lengthi%de6:pieces%d:%see", list, pieceLength, len(sums), sums)
-	var err error
-	if c.meta, err = metainfo.Parse(c.file); err != nil {
-		t.Fatal(err)
-	}
+	c.describe(t, list, pieceLength, sums)
 	flat.file, flat.meta = c.file, c.meta
 	return c, flat, func(off, n int64) bool {
 		for _, p := range isPad[off : off+n] {
@@ -82,6 +96,26 @@ func padded(t *testing.T) (c, flat content, pad func(off, n int64) bool) {
 			}
 		}
 		return true
+	}
+}
+
+// padEntry is a pad file in the list of a .torrent.
+func padEntry(size int) string {
+	return fmt.Sprintf("d4:attr1:p6:lengthi%de4:pathl4:.pad%d:%dee", size, len(fmt.Sprint(size)), size)
+}
+
+// fileEntry is a file that is none.
+func fileEntry(name string, size int) string {
+	return fmt.Sprintf("d6:lengthi%de4:pathl%d:%see", size, len(name), name)
+}
+
+// describe makes c's .torrent of a list of files.
+func (c *content) describe(t *testing.T, list string, pieceLength int, sums []byte) {
+	t.Helper()
+	c.file = fmt.Appendf(nil, "d4:infod5:filesl%se4:name7:content12:piece lengthi%de6:pieces%d:%see", list, pieceLength, len(sums), sums)
+	var err error
+	if c.meta, err = metainfo.Parse(c.file); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -190,5 +224,116 @@ func TestSkippedBesidePads(t *testing.T) {
 	noPads(t, s.cfg.Dir)
 	if v.Wanted != 5000 || v.Downloaded > 16<<10 {
 		t.Errorf("wanted %d bytes, downloaded %d", v.Wanted, v.Downloaded)
+	}
+}
+
+// TestPadsTakeNoPlaceInThePipeline: where most blocks are padding, as many of the
+// others are asked for at a time as anywhere else.
+func TestPadsTakeNoPlaceInThePipeline(t *testing.T) {
+	t.Parallel()
+	const files = 100
+	c, flat := aligned(t, files, 10_000, 256<<10)
+	f := newFakeSeed(t, flat, "127.0.0.1")
+	f.waits = make(chan struct{})
+	release := sync.OnceFunc(func() { close(f.waits) })
+	t.Cleanup(release)
+	go f.run()
+	s := open(t, nil)
+	add(t, s, c, AddOptions{Peers: addrsOf(f)})
+	await(t, s, c, "the start", func(v Torrent) bool { return v.State == StateDownloading })
+	var asked []request
+	until(t, "first requests", func() bool {
+		inLoop(t, s, c, func(t *torrent) {
+			for _, p := range t.peers.all {
+				asked = slices.Clone(p.down.reqs)
+			}
+		})
+		return len(asked) > 0
+	})
+	together := 0 // nothing is answered, so that later ones are of other causes
+	for _, r := range asked {
+		if r.at.Equal(asked[0].at) {
+			together++
+		}
+	}
+	if together != firstDepth {
+		t.Errorf("%d blocks were asked for in one go, want %d", together, firstDepth)
+	}
+	release()
+	v := await(t, s, c, "completion", complete)
+	c.same(t, s.cfg.Dir)
+	noPads(t, s.cfg.Dir)
+	if v.Downloaded != files*piece.BlockSize {
+		t.Errorf("downloaded %d bytes, want a block of each of %d files", v.Downloaded, files)
+	}
+}
+
+// TestPadsAreFreeOfTheLimit: only what is asked for counts.
+func TestPadsAreFreeOfTheLimit(t *testing.T) {
+	t.Parallel()
+	c, flat := aligned(t, 50, 10_000, 256<<10)
+	f := newFakeSeed(t, flat, "127.0.0.1")
+	f.silentAfter(t, 0)
+	go f.run()
+	s := open(t, nil)
+	add(t, s, c, AddOptions{Peers: addrsOf(f), Limits: Limits{Down: 1}})
+	await(t, s, c, "the start", func(v Torrent) bool { return v.State == StateDownloading })
+	const most = 5
+	asked, rest := 0, int64(-1)
+	until(t, "peer that serves", func() (served bool) {
+		inLoop(t, s, c, func(t *torrent) {
+			for _, p := range t.peers.all {
+				if served = p.down.interested && !p.down.choked; served {
+					before := p.down.live
+					p.down.grant, p.down.hungry = most*piece.BlockSize, true
+					t.feed(p)
+					asked, rest = p.down.live-before, p.down.grant
+				}
+			}
+		})
+		return served
+	})
+	if asked != most || rest != 0 {
+		t.Errorf("%d blocks were asked for, which leaves %d bytes; the limit allowed %d blocks", asked, rest, most)
+	}
+}
+
+// TestPadsDoNotHoldUpTheLoop: of a piece that is huge and nearly all padding,
+// only so much is supplied at a time, and the rest comes by itself.
+func TestPadsDoNotHoldUpTheLoop(t *testing.T) {
+	t.Parallel()
+	const pieces = 3
+	c := content{dir: t.TempDir()}
+	if err := os.WriteFile(filepath.Join(c.dir, "content"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	list := ""
+	for i := range pieces {
+		list += fileEntry(fmt.Sprint(i), 1) + padEntry(piece.MaxPieceLength-1)
+	}
+	c.describe(t, list, piece.MaxPieceLength, make([]byte, 20*pieces))
+	s := started(t, c)
+	r := dialRaw(t, s, c, "silent", fastPeer)
+	r.send(peerwire.AppendHaveAll(nil))
+	supplied, more := 0, false
+	until(t, "interest", func() (interested bool) {
+		inLoop(t, s, c, func(t *torrent) {
+			for _, p := range t.peers.all {
+				if interested = p.down.interested; interested {
+					p.down.choked, p.down.hungry = false, true
+					supplied = t.pick.Left()
+					t.feed(p)
+					supplied -= t.pick.Left()
+					more = p.down.hungry && t.clock.starved
+				}
+			}
+		})
+		return interested
+	})
+	if supplied < maxPads || supplied > maxPads+firstDepth || !more {
+		t.Errorf("%d blocks were supplied in one go, goes on: %v; want about %d, and that it does", supplied, more, maxPads)
+	}
+	for range pieces {
+		r.until(peerwire.Request)
 	}
 }

@@ -55,7 +55,7 @@ type deadlines struct {
 	block   time.Time // when the last block came
 	lookAt  time.Time // when to look for blocks that are late, if there are idlers
 	idlers  bool      // peers had nothing to do in the endgame
-	starved bool      // requests wait for block memory
+	starved bool      // requests wait for block memory, or for pads to be supplied
 	lonely  bool      // the trackers were told that we need peers
 	met     bool      // there was a peer
 }
