@@ -192,7 +192,9 @@ func (t *torrent) repeat(p *peer, e *early) error {
 	for at, b := range e.lacks {
 		for k := range uint32(8) {
 			if b&(0x80>>k) != 0 {
-				t.lost(p, uint32(at)*8+k)
+				if err := t.lost(p, uint32(at)*8+k); err != nil {
+					return err
+				}
 			}
 		}
 	}

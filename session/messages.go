@@ -16,7 +16,7 @@ var errProtocol = errors.New("protocol violation")
 var ourExtensions = peerwire.ExtIDs{peerwire.ExtPEX: 1, peerwire.ExtMetadata: 2, peerwire.ExtDontHave: 7}
 
 const (
-	maxSetWork = 1 << 20 // pieces in bitfields after the first that a peer may make us look at in a second
+	maxSetWork = 1 << 20 // pieces in sets after the first that a peer may make us go through in a second
 	ourReqQ    = 1000    // requests we accept at a time, as our extension handshake says
 	allowedSet = 10      // size of the allowed-fast set (BEP 6)
 )
@@ -163,16 +163,22 @@ func (t *torrent) onHave(p *peer, index uint32) error {
 	return nil
 }
 
+// chargeSet counts a set of pieces that p makes us go through: there is a limit
+// to how many it may.
+func (t *torrent) chargeSet(p *peer) error {
+	p.sets += t.geo.Pieces()
+	if p.sets > t.geo.Pieces()+maxSetWork {
+		return fmt.Errorf("%w: too many sets of pieces", errProtocol)
+	}
+	return nil
+}
+
 // onBitfield takes over what the peer says it has. BEP 3 wants it first and
 // once; aria2 sends more of them later where that is shorter than many haves,
 // and they are news like any other.
-//
-// Each costs us time for every piece, so that there is a limit to how many a
-// peer may send.
 func (t *torrent) onBitfield(p *peer, m *peerwire.Message) error {
-	p.sets += t.geo.Pieces()
-	if p.sets > t.geo.Pieces()+maxSetWork {
-		return fmt.Errorf("%w: too many bitfields", errProtocol)
+	if err := t.chargeSet(p); err != nil {
+		return err
 	}
 	f := piece.NewBitfield(t.geo.Pieces())
 	switch m.ID {
@@ -238,17 +244,30 @@ func (t *torrent) onExtended(p *peer, m *peerwire.Message) error {
 			p.early.lost(n, true)
 			return nil
 		}
-		t.lost(p, n)
+		if err := t.lost(p, n); err != nil {
+			return err
+		}
 		t.updateInterest(p)
 	}
 	return nil
 }
 
-// lost takes a piece off what p has (BEP 54).
-func (t *torrent) lost(p *peer, n uint32) {
-	if i, ok := t.geo.Index(n); ok && t.pick.PeerLacks(p.has, i) && t.super.policy != nil {
+// lost takes a piece off what p has (BEP 54). The first one makes a set of what
+// a seed has.
+func (t *torrent) lost(p *peer, n uint32) error {
+	i, ok := t.geo.Index(n)
+	if !ok {
+		return nil
+	}
+	if p.has.IsSeed() {
+		if err := t.chargeSet(p); err != nil {
+			return err
+		}
+	}
+	if t.pick.PeerLacks(p.has, i) && t.super.policy != nil {
 		t.super.policy.Lacks(i)
 	}
+	return nil
 }
 
 // onExtHandshake takes what a peer says of itself.

@@ -34,7 +34,7 @@ type peer struct {
 	up   peerUp
 	wire peerWire
 
-	sets    int // pieces in bitfields of late, see onBitfield
+	sets    int // pieces in sets of late, see chargeSet
 	closed  bool
 	touched bool // has pending output or work for flush
 }

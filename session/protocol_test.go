@@ -252,6 +252,49 @@ func TestLaterBitfields(t *testing.T) {
 	awaitCounter(t, s, "peer_protocol_errors", 3)
 }
 
+// TestSeedThatLosesPieces: each time that a seed loses its first piece, what it
+// has is looked at as a whole. There is a limit to that, as there is to bitfields;
+// to what else it loses there is none.
+func TestSeedThatLosesPieces(t *testing.T) {
+	t.Parallel()
+	const n = 1 << 16
+	c := makeContent(t, 1, map[string]int{"": n})
+	s := started(t, c)
+	both := rawReserved{fast: true, extended: true}
+	honest := dialRaw(t, s, c, "honest", both)
+	var ext peerwire.ExtHandshake
+	if err := ext.Parse(honest.until(peerwire.Extended).Payload); err != nil || ext.M[peerwire.ExtDontHave] == 0 {
+		t.Fatalf("extension handshake %+v, %v", ext, err)
+	}
+	gone := func(b []byte, i piece.Index) []byte {
+		return peerwire.AppendDontHave(b, ext.M[peerwire.ExtDontHave], i)
+	}
+	b := peerwire.AppendHaveAll(nil)
+	for i := range piece.Index(1000) {
+		b = gone(b, i)
+	}
+	for i := range piece.Index(1000) {
+		b = peerwire.AppendHave(b, i)
+	}
+	honest.send(gone(b, 5))
+
+	cheat := dialRaw(t, s, c, "cheat", both)
+	b = peerwire.AppendHaveAll(nil)
+	for range 5000 {
+		b = peerwire.AppendHave(gone(b, 0), 0)
+	}
+	cheat.Write(b) // fails if it is cut off before the end
+	cheat.untilClosed()
+	awaitCounter(t, s, "peer_protocol_errors", 1)
+	until(t, "news of the honest one", func() bool {
+		list, err := s.Peers(c.meta.Hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list) == 1 && list[0].Progress == float64(n-1)/n
+	})
+}
+
 // forwarder passes connections on to an address, so that a session does not
 // see where they end.
 func forwarder(t *testing.T, to netip.AddrPort) (at netip.AddrPort, conns *atomic.Int32) {
