@@ -226,10 +226,10 @@ func (s *Session) accept() {
 }
 
 // admitCaller finds a place for an incoming handshake. Half of them are the most
-// that one address gets.
+// that one host gets.
 func (s *Session) admitCaller(raw net.Conn) (done func(), ok bool) {
 	at, _ := netip.ParseAddrPort(raw.RemoteAddr().String()) // all that have none share one
-	from := at.Addr().Unmap().WithZone("")
+	from := hostOf(at.Addr())
 	if !s.callers.enter(from, (s.cfg.MaxIncoming+1)/2) {
 		return nil, false
 	}

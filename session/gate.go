@@ -38,7 +38,7 @@ type callers struct {
 	from map[netip.Addr]int
 }
 
-// enter notes one more of an address, unless it has most of them.
+// enter notes one more of a host, see hostOf, unless it has most of them.
 func (c *callers) enter(from netip.Addr, most int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"net"
 	"runtime"
@@ -164,5 +165,52 @@ func TestSilentCallersLeaveRoom(t *testing.T) {
 	await(t, leech, c, "completion", complete)
 	if n := s.Stats().Counters["incoming_refused"]; n != 16 {
 		t.Errorf("%d of 20 silent callers and one that is not are refused, want 16", n)
+	}
+}
+
+// callFrom is a connection from some address.
+type callFrom struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (c callFrom) RemoteAddr() net.Addr { return c.addr }
+
+// One host of IPv6 has as many addresses as it likes in its own network.
+func TestCallersOfOneNetworkAreOneHost(t *testing.T) {
+	cfg := Config{MaxIncoming: 200}
+	s := &Session{cfg: cfg, caps: newCaps(cfg)}
+	call := func(ip string) (func(), bool) {
+		return s.admitCaller(callFrom{addr: &net.TCPAddr{IP: net.ParseIP(ip), Port: 6881}})
+	}
+	var all []func()
+	for i := range 100 {
+		done, ok := call(fmt.Sprintf("2a00:1:2:3::%x", i+1))
+		if !ok {
+			t.Fatalf("caller %d is refused", i)
+		}
+		all = append(all, done)
+	}
+	if _, ok := call("2a00:1:2:3:ffff::1"); ok {
+		t.Error("caller 101 of one network is let in")
+	}
+	for _, other := range []string{"2a00:1:2:4::1", "192.0.2.1"} {
+		done, ok := call(other)
+		if !ok {
+			t.Errorf("%s is kept out by another host", other)
+			continue
+		}
+		all = append(all, done)
+	}
+	all[0]()
+	done, ok := call("2a00:1:2:3:ffff::1")
+	if !ok {
+		t.Fatal("a place that was left stays taken")
+	}
+	for _, done := range append(all[1:], done) {
+		done()
+	}
+	if len(s.callers.from) != 0 || s.incoming.held.Load() != 0 {
+		t.Errorf("all have left, but %v and %d are counted", s.callers.from, s.incoming.held.Load())
 	}
 }
