@@ -108,6 +108,9 @@ func (l *loop) makeNode(now time.Time) error {
 			return err
 		},
 	}
+	if node.Limits.Alone == nil && l.ipv6 {
+		node.Limits.Alone = (&beside{list: net.InterfaceAddrs}).has
+	}
 	if l.other != nil {
 		node.Foreign, node.ForeignNear = l.other.suggest, l.other.near
 	}

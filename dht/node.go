@@ -34,6 +34,7 @@ type Node struct {
 	limits *store.Limits
 
 	pending  transactions
+	pace     pace
 	searches searches
 	sampled  sampled
 	boot     bootstrap

@@ -106,6 +106,7 @@ func (n *Node) ask(m *krpc.Message, t *transaction, now time.Time) bool {
 	if !n.send(m, t.to.Addr) {
 		return false
 	}
+	n.pace.asked(t.to.Addr, now)
 	n.stats.Queries[m.Method].Out++
 	n.pending.byID[t.id] = t
 	n.pending.fifo = append(n.pending.fifo, t)

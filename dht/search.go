@@ -253,7 +253,7 @@ func (n *Node) begin(s *search, now time.Time) {
 		Refuse: func(c contact.Node) bool {
 			return silence.Has(c.Addr) || n.table.Refuses(c, now) || (n.cfg.Refuse != nil && n.cfg.Refuse(c.Addr))
 		},
-		Announce: s.Announce || s.Put != nil, Values: s.remembered(), Timeout: timeout,
+		Hold: n.pace.due, Announce: s.Announce || s.Put != nil, Values: s.remembered(), Timeout: timeout,
 	}, s.Target, start, now)
 	n.searches.running = append(n.searches.running, s)
 	n.stats.Searches++

@@ -6,8 +6,8 @@ import (
 	"btd/dht/krpc"
 )
 
-// driveWrites sends what is to be stored at the closest nodes: at once, and
-// once more where no answer comes.
+// driveWrites sends what is to be stored at the closest nodes: as soon as they
+// may be asked, and once more where no answer comes.
 func (n *Node) driveWrites(s *search, now time.Time) {
 	s.next = now.Add(timeout)
 	waiting := false
@@ -21,6 +21,14 @@ func (n *Node) driveWrites(s *search, now time.Time) {
 			continue
 		}
 		if w.tries == 0 || (w.tries < writeTries && now.Sub(w.sent) >= resendAfter) {
+			if due := n.pace.due(w.to.Addr); due.After(now) {
+				w.done = w.tries == 0 && now.Sub(s.began) >= 2*patience
+				waiting = waiting || !w.done
+				if due.Before(s.next) {
+					s.next = due
+				}
+				continue
+			}
 			w.tries++
 			w.sent = now
 			if !n.writeTo(s, i, now) {

@@ -51,6 +51,10 @@ type Config struct {
 
 	// Refuse, if set, keeps nodes from being asked: blocked ones, our own.
 	Refuse func(contact.Node) bool
+	// Hold, if set, tells when a node may be asked, where others ask it as well.
+	// Until then it is passed over. It is waited for only while those that answered,
+	// or may answer, are fewer than are wanted.
+	Hold func(netip.AddrPort) time.Time
 	// Trace, if set, is told what happens as it happens.
 	Trace func(Event)
 }
@@ -170,6 +174,7 @@ type candidate struct {
 	stall   time.Duration
 	lost    time.Time // the end of the search does not wait for it any longer
 	againAt time.Time // when it is to be asked once more; zero is never
+	held    time.Time // it was not to be asked before
 	token   string
 	others  []krpc.ID // by which it was named as well, at most maxNames
 	told    krpc.ID   // by which it answered, if that is none of them

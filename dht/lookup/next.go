@@ -11,7 +11,7 @@ func (l *Lookup) Next(now time.Time, dst []Query) ([]Query, time.Time) {
 		return l.askShort(now, dst), l.wake(now)
 	}
 	dst = l.ask(now, dst, false)
-	if l.hopeful(false) < l.need() {
+	if l.hopeful(now, false) < l.need() {
 		dst = l.ask(now, dst, true) // nothing better is left
 	}
 	return dst, l.wake(now)
@@ -60,7 +60,7 @@ func (l *Lookup) ask(now time.Time, dst []Query, all bool) []Query {
 			if c.by == nil && seats >= l.need() {
 				continue // the places beyond are for news
 			}
-			if l.mayAsk(c) && (all || l.trusted(c)) {
+			if l.mayAsk(c) && (all || l.trusted(c)) && !l.onHold(c, now) {
 				dst = l.send(c, now, dst)
 				seats++
 				busy++
@@ -112,7 +112,7 @@ func (l *Lookup) send(c *candidate, now time.Time, dst []Query) []Query {
 
 // repeat asks a candidate once more when that is due.
 func (l *Lookup) repeat(c *candidate, now time.Time, dst []Query) []Query {
-	if c.again || c.againAt.IsZero() || now.Before(c.againAt) || !l.room() {
+	if c.again || c.againAt.IsZero() || now.Before(c.againAt) || !l.room() || l.onHold(c, now) {
 		return dst
 	}
 	return l.resend(c, now, now.Add(l.cfg.RTT.Usual()*5/4), dst)
@@ -141,15 +141,25 @@ func (l *Lookup) room() bool {
 	return l.stats.Queries < l.cfg.MaxQueries && (!l.short || l.stats.Queries < shortQueries)
 }
 
+// onHold reports whether the candidate is not to be asked now, and notes until
+// when.
+func (l *Lookup) onHold(c *candidate, now time.Time) bool {
+	if l.cfg.Hold == nil {
+		return false
+	}
+	c.held = l.cfg.Hold(c.node.Addr)
+	return c.held.After(now)
+}
+
 // hopeful counts the candidates that have answered or are about to; with
-// last, also those that are asked last.
-func (l *Lookup) hopeful(last bool) (n int) {
+// last, also those that are asked last and those on hold.
+func (l *Lookup) hopeful(now time.Time, last bool) (n int) {
 	for _, c := range l.list {
 		switch c.state {
 		case answered, waiting:
 			n++
 		case fresh:
-			if l.mayAsk(c) && (last || l.trusted(c)) {
+			if l.mayAsk(c) && (last || l.trusted(c) && !c.held.After(now)) {
 				n++
 			}
 		}
@@ -166,6 +176,7 @@ func (l *Lookup) wake(now time.Time) time.Time {
 		}
 	}
 	for _, c := range l.list {
+		sooner(c.held)
 		if c.state != waiting && c.state != stalled {
 			continue
 		}
@@ -192,7 +203,7 @@ func (l *Lookup) Done(now time.Time) bool {
 				return false
 			}
 		case fresh:
-			if l.mayAsk(c) && l.trusted(c) {
+			if l.mayAsk(c) && l.trusted(c) && !l.onHold(c, now) {
 				return false
 			}
 		}
@@ -200,7 +211,7 @@ func (l *Lookup) Done(now time.Time) bool {
 			break
 		}
 	}
-	if count < l.need() && l.hopeful(true) > count {
+	if count < l.need() && l.hopeful(now, true) > count {
 		return false
 	}
 	if !l.over {

@@ -18,14 +18,14 @@ func (l *Lookup) askShort(now time.Time, dst []Query) []Query {
 		case answered:
 			seats++
 		case waiting, stalled:
-			if !now.Before(c.lost) && l.cfg.Announce && c.cached && !c.again && l.room() {
+			if !now.Before(c.lost) && l.cfg.Announce && c.cached && !c.again && l.room() && !l.onHold(c, now) {
 				dst = l.resend(c, now, now.Add(l.lost(c)), dst)
 			}
 			if now.Before(c.lost) {
 				seats++
 			}
 		case fresh:
-			if l.mayAsk(c) && l.trusted(c) {
+			if l.mayAsk(c) && l.trusted(c) && !l.onHold(c, now) {
 				dst = l.send(c, now, dst)
 				seats++
 			}

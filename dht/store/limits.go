@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"math/rand/v2"
 	"net/netip"
 	"time"
@@ -16,6 +17,10 @@ type LimitsConfig struct {
 	LocalRate  float64 // the same for one address and port of a local network; 0 means 500
 	Bytes      float64 // of replies a second, with a burst of 3 s; 0 means 16,000
 	LocalBytes float64 // the same to local networks; 0 means 1,000,000
+
+	// Alone, if set, tells of IPv6 addresses that count each by itself and not
+	// with their /64: those of machines beside ours.
+	Alone func(ip netip.Addr, now time.Time) bool
 }
 
 func (c LimitsConfig) withDefaults() LimitsConfig {
@@ -36,6 +41,7 @@ func (c LimitsConfig) withDefaults() LimitsConfig {
 
 const (
 	querySpan  = 10 // seconds over which the rate is averaged
+	farBeyond  = 10 // times the rate: who asks more is silenced
 	byteSpan   = 3  // seconds of bytes that may come at once
 	silence    = 5 * 60 * 1000
 	limitSets  = 256 // times limitWays are the addresses that are remembered
@@ -51,10 +57,12 @@ const (
 	Serve    Verdict = iota
 	NoBudget         // no reply bytes are left
 	TooFast
-	Silenced // it was too fast less than 5 minutes ago
+	Silenced // it was far too fast less than 5 minutes ago
 )
 
-// Limits decides whether a query is served. Its memory is fixed: 1,024
+// Limits decides whether a query is served. What is above the rate is dropped,
+// so that who has much to ask for a while is answered at that rate. Who asks ten
+// times as much is silenced. Its memory is fixed: 1,024
 // addresses are remembered, and a new one takes the place of the one in its set
 // of four that was quiet the longest.
 type Limits struct {
@@ -71,6 +79,7 @@ type asker struct {
 	key      uint64 // 0: free
 	last     int64
 	left     float32 // queries it may send at once
+	borne    float32 // and how many until it is silenced
 	silenced bool    // until last + silence
 }
 
@@ -93,8 +102,10 @@ func NewLimits(cfg LimitsConfig, now time.Time, rng *rand.Rand) *Limits {
 func (l *Limits) Query(from netip.AddrPort, now time.Time) Verdict {
 	at := l.at(now)
 	ip := from.Addr().Unmap()
-	key, rate := asked(ip), l.cfg.Queries
-	local := Local(ip)
+	local, rate, key := Local(ip), l.cfg.Queries, asked(ip)
+	if ip.Is6() && (local || l.cfg.Alone != nil && l.cfg.Alone(ip, now)) {
+		key = l.alone(ip)
+	}
 	if local {
 		key, rate = key+uint64(from.Port())<<48, l.cfg.LocalRate
 	}
@@ -103,12 +114,18 @@ func (l *Limits) Query(from netip.AddrPort, now time.Time) Verdict {
 		if at < a.last+silence {
 			return Silenced
 		}
-		a.silenced, a.left = false, float32(rate*querySpan)
+		*a = newAsker(a.key, at, rate)
 	}
-	a.left = min(float32(rate*querySpan), a.left+float32(float64(max(0, at-a.last))*rate/milliscale))
+	more := float64(max(0, at-a.last)) * rate / milliscale
+	a.left = min(float32(rate*querySpan), a.left+float32(more))
+	a.borne = min(float32(rate*querySpan*farBeyond), a.borne+float32(more*farBeyond))
 	a.last = max(at, a.last)
-	if a.left < 1 {
+	if a.borne < 1 {
 		a.silenced = true
+		return TooFast
+	}
+	a.borne--
+	if a.left < 1 {
 		return TooFast
 	}
 	a.left--
@@ -148,8 +165,12 @@ func (l *Limits) find(key uint64, at int64, rate float64) *asker {
 			oldest = a
 		}
 	}
-	*oldest = asker{key: key, last: at, left: float32(rate * querySpan)}
+	*oldest = newAsker(key, at, rate)
 	return oldest
+}
+
+func newAsker(key uint64, at int64, rate float64) asker {
+	return asker{key: key, last: at, left: float32(rate * querySpan), borne: float32(rate * querySpan * farBeyond)}
 }
 
 // asked is the 64 bits that an address is known by.
@@ -160,6 +181,13 @@ func asked(ip netip.Addr) uint64 {
 	}
 	b := ip.As16()
 	return binary.BigEndian.Uint64(b[:])
+}
+
+// alone is asked for one machine of an IPv6 network. Who may choose his address
+// cannot foresee whom he would be taken for.
+func (l *Limits) alone(ip netip.Addr) uint64 {
+	b := ip.As16()
+	return asked(ip) ^ bits.RotateLeft64(binary.BigEndian.Uint64(b[8:])*l.mix, 32)
 }
 
 // Local tells whether an address belongs to a local network.

@@ -292,10 +292,22 @@ func TestQueriesAreLimited(t *testing.T) {
 	if got := served("81.2.3.5", 10, start); got != 10 {
 		t.Errorf("another address is served %d of 10", got)
 	}
-	if got := served("81.2.3.4", 10, start.Add(4*time.Minute)); got != 0 {
+	if got := served("81.2.3.4", 30, start.Add(2*time.Second)); got != 10 {
+		t.Errorf("two seconds later it is served %d of 30, want 10", got)
+	}
+	for s := range 300 { // what is above the rate is dropped, for as long as it lasts
+		at := start.Add(3*time.Second + time.Duration(s)*time.Second)
+		if got := served("81.2.3.4", 45, at); got != 5 {
+			t.Fatalf("45 a second: in second %d it is served %d, want 5", s, got)
+		}
+	}
+	if got := served("81.2.3.6", 600, start); got != 50 {
+		t.Errorf("of 600 at once %d are served, want 50", got)
+	}
+	if got := served("81.2.3.6", 10, start.Add(4*time.Minute)); got != 0 {
 		t.Errorf("in its silence it is served %d", got)
 	}
-	if got := served("81.2.3.4", 10, start.Add(6*time.Minute)); got != 10 {
+	if got := served("81.2.3.6", 10, start.Add(6*time.Minute)); got != 10 {
 		t.Errorf("after its silence it is served %d of 10", got)
 	}
 	for s := range 100 { // 5 a second go on for ever
@@ -308,6 +320,36 @@ func TestQueriesAreLimited(t *testing.T) {
 	}
 	if got := served("127.0.0.1", 1000, start); got != 1000 {
 		t.Errorf("a local address is served %d of 1000", got)
+	}
+	for n := range 20 { // machines of one local network
+		if got := served(fmt.Sprintf("fd00::%x", n), 4000, start); got != 4000 {
+			t.Errorf("machine %d of a private IPv6 network is served %d of 4000", n, got)
+		}
+	}
+}
+
+// TestMachinesBesideOurs: each has a limit of its own in the /64 that it shares
+// with us.
+func TestMachinesBesideOurs(t *testing.T) {
+	t.Parallel()
+	ours := netip.MustParsePrefix("2a01:1:2:3::/64")
+	l := NewLimits(LimitsConfig{Alone: func(ip netip.Addr, now time.Time) bool { return now == start && ours.Contains(ip) }}, start, newRand())
+	served := func(network string) (ok int) {
+		for n := range 20 {
+			from := netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("%s%x", network, n)), 6881)
+			for range 60 {
+				if l.Query(from, start) == Serve {
+					ok++
+				}
+			}
+		}
+		return ok
+	}
+	if got := served("2a01:1:2:3::"); got != 20*50 {
+		t.Errorf("20 machines beside ours are served %d of %d", got, 20*50)
+	}
+	if got := served("2a01:1:2:4::"); got != 50 {
+		t.Errorf("20 addresses of another /64 are served %d, want 50", got)
 	}
 }
 
