@@ -136,6 +136,25 @@ func TestReannounceIsShort(t *testing.T) {
 	}
 }
 
+// TestNobodyTakesTheAnnounce has nodes that answer searches, but no announce.
+func TestNobodyTakesTheAnnounce(t *testing.T) {
+	t.Parallel()
+	w := grow(t, 20, addrOf)
+	w.lose = func(b []byte, _, _ netip.AddrPort) bool {
+		var m krpc.Message
+		return m.Decode(b) == krpc.None && m.Kind == krpc.Query && m.Method == krpc.AnnouncePeer
+	}
+	r := w.search(addrOf(5), Search{Kind: GetPeers, Target: hashOf(3), Announce: true, Port: 99})
+	if r.Err != ErrRefused || r.Stored != 0 || len(r.Codes) != 0 || len(r.Closest) != 8 {
+		t.Errorf("%+v", r)
+	}
+	w = newNetwork(t)
+	w.add(addrOf(1), Config{}).SetBootstrap([]netip.AddrPort{addrOf(2)}, w.now)
+	if r = w.search(addrOf(1), Search{Kind: GetPeers, Target: hashOf(3), Announce: true, Port: 99}); r.Err != ErrNoNodes {
+		t.Errorf("alone: %+v", r)
+	}
+}
+
 func TestItemsGoRound(t *testing.T) {
 	t.Parallel()
 	w := grow(t, 20, addrOf)

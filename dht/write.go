@@ -48,7 +48,7 @@ func (n *Node) driveWrites(s *search, now time.Time) {
 	if !waiting {
 		switch {
 		case s.result.Err != nil || s.result.Stored > 0:
-		case len(s.result.Codes) > 0:
+		case len(s.result.Codes) > 0, s.Announce: // they answered before
 			s.result.Err = ErrRefused
 		default:
 			s.result.Err = ErrNoNodes

@@ -230,7 +230,7 @@ func (d *seeker) end(k *sought, r dht.Results) {
 	for _, one := range []*dht.Result{r.IPv4, r.IPv6} {
 		if one != nil {
 			queries += one.Stats.Queries
-			if one.Stored > 0 || len(one.Codes) > 0 {
+			if one.Stored > 0 || errors.Is(one.Err, dht.ErrRefused) {
 				queries += 8
 			}
 		}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"btd/dht"
+	"btd/dht/lookup"
+	"btd/session/dhtpace"
 )
 
 // bootNode is a DHT node that knows no torrents.
@@ -269,6 +271,28 @@ func TestBusyIsTriedAgain(t *testing.T) {
 	await(t, leech, c, "completion", complete)
 	if n := fake.started.Load(); n < 3 {
 		t.Errorf("%d searches", n)
+	}
+}
+
+// TestRefusedAnnouncesHoldUpNobody: that nobody takes the announce of one torrent
+// says nothing of the others.
+func TestRefusedAnnouncesHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]bool{dht.ErrRefused: true, dht.ErrNoNodes: false} {
+		d := &seeker{wake: make(chan struct{}, 1)}
+		d.init()
+		now := time.Now()
+		first, second := &sought{e: &entry{}}, &sought{e: &entry{}}
+		first.item = d.pace.Add(first, dhtpace.Hungry, now)
+		if it, _ := d.pace.Next(now); it != first.item {
+			t.Fatal("the first is not due")
+		}
+		d.flying.Add(1)
+		d.end(first, dht.Results{IPv4: &dht.Result{Err: err, Stats: lookup.Stats{Queries: 30, Replies: 20}}})
+		second.item = d.pace.Add(second, dhtpace.Hungry, now)
+		if it, wait := d.pace.Next(time.Now()); (it == second.item) != want {
+			t.Errorf("after %q the next begins at once: %t, it waits for %v", err, it != nil, wait.Sub(now))
+		}
 	}
 }
 
