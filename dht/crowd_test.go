@@ -101,7 +101,7 @@ func (w *town) holders(hash krpc.ID) (n int) {
 			continue
 		}
 		s.loops[0].call(func(now time.Time) {
-			if _, peers := s.loops[0].node.peers.AppendValues(nil, hash, 1, false, now, s.loops[0].node.rng); peers > 0 {
+			if _, peers := s.loops[0].node.peers.AppendValues(nil, hash, 1, 0, now, s.loops[0].node.rng); peers > 0 {
 				n++
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"btd/dht/krpc"
+	"btd/dht/store"
 )
 
 // maxOwnPeers is how many peers of its own store a search is told of.
@@ -31,7 +32,7 @@ func (n *Node) askSelf(s *search, now time.Time) {
 // is known to have its address, so that none is doubted as what others name is.
 func (n *Node) askOwnPeers(s *search, now time.Time) {
 	if s.Scrape && !s.scraped { // it may begin twice
-		if seeds, peers, ok := n.peers.Filters(s.Target, now); ok {
+		if seeds, peers, ok := n.peers.Filters(s.Target, 0, now); ok {
 			s.scraped = true
 			s.seeds.Add(seeds[:])
 			s.peers.Add(peers[:])
@@ -39,8 +40,11 @@ func (n *Node) askOwnPeers(s *search, now time.Time) {
 		}
 	}
 	var count int
-	own := &n.scratch
-	if own.values, count = n.peers.AppendValues(own.values[:0], s.Target, maxOwnPeers, s.NoSeed, now, n.rng); count == 0 {
+	own, without := &n.scratch, store.Without(0)
+	if s.NoSeed {
+		without = store.Seeds
+	}
+	if own.values, count = n.peers.AppendValues(own.values[:0], s.Target, maxOwnPeers, without, now, n.rng); count == 0 {
 		return
 	}
 	own.peers = slices.AppendSeq(own.peers[:0], (&krpc.Body{Values: own.values}).Peers())

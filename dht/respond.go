@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"btd/dht/contact"
 	"btd/dht/krpc"
 	"btd/dht/store"
 	"btd/dht/table"
@@ -56,6 +57,7 @@ func (n *Node) handleQuery(m *krpc.Message, fault krpc.Fault, from netip.AddrPor
 			n.table.Seen(m.ID, from, now)
 		}
 		out.SetReply(m.T, n.self)
+		out.IP = from
 		if code, text := n.serve(m, out, from, now); code != 0 {
 			n.error(out, m, code, text)
 		}
@@ -141,6 +143,10 @@ func (n *Node) serve(m, out *krpc.Message, from netip.AddrPort, now time.Time) (
 	return 0, ""
 }
 
+// stranger reports whether a reply goes to somebody who is in no local network:
+// he is told nothing of those that others here are in.
+func stranger(out *krpc.Message) bool { return contact.ScopeOf(out.IP) == contact.Global }
+
 // addNodes adds up to count nodes close to target, of the families that are
 // wanted: ours if nothing is said (BEP 32), or if there is no room for both.
 func (n *Node) addNodes(m, out *krpc.Message, target krpc.ID, count int, both bool) {
@@ -160,7 +166,11 @@ func (n *Node) addNodes(m, out *krpc.Message, target krpc.ID, count int, both bo
 		}
 	}
 	if want&own != 0 {
-		n.scratch.near = n.table.Closest(target, count, n.scratch.near[:0])
+		if stranger(out) {
+			n.scratch.near = n.table.ClosestPublic(target, count, n.scratch.near[:0])
+		} else {
+			n.scratch.near = n.table.Closest(target, count, n.scratch.near[:0])
+		}
 		n.scratch.nodes = n.scratch.nodes[:0]
 		for _, c := range n.scratch.near {
 			n.scratch.nodes = krpc.AppendNode(n.scratch.nodes, c.ID, c.Addr)
@@ -169,8 +179,26 @@ func (n *Node) addNodes(m, out *krpc.Message, target krpc.ID, count int, both bo
 	}
 	if want&other != 0 && n.cfg.ForeignNear != nil {
 		n.scratch.foreign = n.cfg.ForeignNear(target, n.scratch.foreign[:0])
+		if stranger(out) {
+			n.scratch.foreign = publicOf(n.scratch.foreign, !n.cfg.IPv6)
+		}
 		set(other, n.scratch.foreign)
 	}
+}
+
+// publicOf takes the nodes of local networks out of compact ones.
+func publicOf(compact []byte, ipv6 bool) []byte {
+	nodes := krpc.Nodes4(compact)
+	if ipv6 {
+		nodes = krpc.Nodes6(compact)
+	}
+	kept := compact[:0]
+	for id, addr := range nodes {
+		if contact.ScopeOf(addr) == contact.Global {
+			kept = krpc.AppendNode(kept, id, addr)
+		}
+	}
+	return kept
 }
 
 // room is how many bytes of a reply are left.
@@ -194,11 +222,14 @@ func (n *Node) addToken(out *krpc.Message, from netip.AddrPort) {
 
 func (n *Node) serveGetPeers(m, out *krpc.Message, from netip.AddrPort, now time.Time) {
 	n.addToken(out, from)
-	s, nodes, scraped := &n.scratch, table.K, false
+	s, nodes, scraped, without := &n.scratch, table.K, false, store.Without(0)
+	if stranger(out) {
+		without = store.Locals
+	}
 	if m.Scrape {
 		// Filters are large: there is no room for both families, nor, over
 		// IPv6, for all of ours (BEP 33).
-		if s.seedBits, s.peerBits, scraped = n.peers.Filters(m.InfoHash, now); scraped {
+		if s.seedBits, s.peerBits, scraped = n.peers.Filters(m.InfoHash, without, now); scraped {
 			out.SetFilters(s.seedBits[:], s.peerBits[:])
 			if n.cfg.IPv6 {
 				nodes = table.K / 2
@@ -214,7 +245,10 @@ func (n *Node) serveGetPeers(m, out *krpc.Message, from netip.AddrPort, now time
 	if count <= 0 {
 		return
 	}
-	if s.values, count = n.peers.AppendValues(s.values[:0], m.InfoHash, count, m.NoSeed, now, n.rng); count > 0 {
+	if m.NoSeed {
+		without |= store.Seeds
+	}
+	if s.values, count = n.peers.AppendValues(s.values[:0], m.InfoHash, count, without, now, n.rng); count > 0 {
 		out.SetValues(s.values)
 	}
 }

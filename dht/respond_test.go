@@ -191,6 +191,87 @@ func TestWantsBothFamilies(t *testing.T) {
 	}
 }
 
+// TestStrangersAreNotToldOfLocalNetworks has nodes and peers in a LAN beside
+// others, whom somebody in the internet, and somebody in the LAN, asks for.
+func TestStrangersAreNotToldOfLocalNetworks(t *testing.T) {
+	t.Parallel()
+	lan := func(n int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), 6881)
+	}
+	a := newAsked(t, Config{ForeignNear: func(_ krpc.ID, b []byte) []byte {
+		b = krpc.AppendNode(b, hashOf(3), netip.MustParseAddrPort("[fd00::7]:6881"))
+		return krpc.AppendNode(b, hashOf(4), addr6Of(4))
+	}})
+	a.fill(12)
+	hash := hashOf(6)
+	for n := range 40 {
+		// Nearer than all others.
+		id := hash.AsByteArray()
+		id[19] ^= byte(n + 1)
+		var near krpc.ID
+		near.SetBytes(id[:])
+		a.table.Answered(contact.Node{Addr: lan(n + 10)}, near, time.Millisecond, a.now)
+		a.peers.Announce(hash, lan(n+10), n%2 == 0, a.now)
+	}
+	a.peers.Announce(hash, addrOf(77), true, a.now)
+	a.peers.Announce(hash, addrOf(78), false, a.now)
+	for _, asker := range []struct {
+		from          string
+		nodes, nodes6 int
+		peers, locals int
+		seeds         float64
+	}{
+		{"8.8.8.8:6881", 8, 1, 2, 0, 1},
+		{"10.0.0.2:6881", 8, 2, 42, 40 + 8 + 1, 21},
+	} {
+		a.from = netip.MustParseAddrPort(asker.from)
+		for _, method := range []krpc.Method{krpc.FindNode, krpc.Get, krpc.SampleInfohashes, krpc.Other} {
+			m := query(method)
+			m.Asked = []byte("vote")
+			m.SetTarget(hash)
+			r := a.ask(m)
+			if n4, _ := nodesOf(&r); n4 != 8 || (locals(&r) > 0) != (asker.locals > 0) {
+				t.Errorf("%s asks by method %v: %d nodes, of local networks %d", asker.from, method, n4, locals(&r))
+			}
+		}
+		m := query(krpc.GetPeers)
+		m.SetInfoHash(hash)
+		m.SetWant(krpc.WantNodes | krpc.WantNodes6)
+		r := a.ask(m)
+		n4, n6 := nodesOf(&r)
+		if peers := len(slices.Collect(r.Peers())); n4 != asker.nodes || n6 != asker.nodes6 || peers != asker.peers || locals(&r) != asker.locals {
+			t.Errorf("%s is told of %d and %d nodes and %d peers, %d of them in local networks; want %+v", asker.from, n4, n6, peers, locals(&r), asker)
+		}
+		m.SetNoSeed()
+		m.SetScrape()
+		r = a.ask(m)
+		var seeds store.Filter
+		seeds.Add(r.BFsd)
+		if got := seeds.Estimate(); got < asker.seeds*0.9 || got > asker.seeds*1.1 || len(slices.Collect(r.Peers())) != asker.peers/2 {
+			t.Errorf("%s counts %.1f seeds, want %.0f", asker.from, got, asker.seeds)
+		}
+	}
+}
+
+// locals is how many addresses of local networks a reply has.
+func locals(m *krpc.Message) (n int) {
+	count := func(addr netip.AddrPort) {
+		if contact.ScopeOf(addr) == contact.Local {
+			n++
+		}
+	}
+	for _, addr := range krpc.Nodes4(m.Nodes) {
+		count(addr)
+	}
+	for _, addr := range krpc.Nodes6(m.Nodes6) {
+		count(addr)
+	}
+	for addr := range m.Peers() {
+		count(addr)
+	}
+	return n
+}
+
 func TestRepliesStaySmall(t *testing.T) {
 	t.Parallel()
 	var eight, eight6 []byte

@@ -229,9 +229,30 @@ func (p *Peers) remove(t *torrent, at int) {
 	p.count--
 }
 
+// Without is whom an asker is not told of.
+type Without uint8
+
+// What may be left out.
+const (
+	Seeds  Without = 1 << iota // BEP 33
+	Locals                     // peers in local networks: for who is in none
+)
+
+// hides tells whether a record is left out.
+func (p *Peers) hides(w Without, r []byte) bool {
+	if w&Seeds != 0 && stampOf(r)&seedBit != 0 {
+		return true
+	}
+	if w&Locals == 0 {
+		return false
+	}
+	ip, _ := netip.AddrFromSlice(r[:p.addrSize])
+	return Local(ip)
+}
+
 // AppendValues appends up to n > 0 peers of a torrent, chosen at random, in the
-// form of [krpc.Body.Values], and tells how many. Without seeds if noSeed.
-func (p *Peers) AppendValues(b []byte, hash krpc.ID, n int, noSeed bool, now time.Time, rng *rand.Rand) ([]byte, int) {
+// form of [krpc.Body.Values], and tells how many.
+func (p *Peers) AppendValues(b []byte, hash krpc.ID, n int, w Without, now time.Time, rng *rand.Rand) ([]byte, int) {
 	t := p.torrents[hash]
 	if t == nil {
 		return b, 0
@@ -247,7 +268,7 @@ func (p *Peers) AppendValues(b []byte, hash krpc.ID, n int, noSeed bool, now tim
 		if at += size; at == len(t.records) {
 			at = 0
 		}
-		if p.expired(r, minute) || (noSeed && stampOf(r)&seedBit != 0) {
+		if p.expired(r, minute) || p.hides(w, r) {
 			continue
 		}
 		b = krpc.AppendValue(b, r[:p.addrSize+2])
@@ -269,7 +290,7 @@ func (p *Peers) swap(t *torrent, i, j int) {
 
 // Filters are the seeds and the other peers of a torrent (BEP 33). It costs a
 // hash for each peer. ok is false if there is no such torrent.
-func (p *Peers) Filters(hash krpc.ID, now time.Time) (seeds, peers Filter, ok bool) {
+func (p *Peers) Filters(hash krpc.ID, w Without, now time.Time) (seeds, peers Filter, ok bool) {
 	t := p.torrents[hash]
 	if t == nil {
 		return seeds, peers, false
@@ -277,7 +298,7 @@ func (p *Peers) Filters(hash krpc.ID, now time.Time) (seeds, peers Filter, ok bo
 	size, minute := p.size(), p.minute(now)
 	for at := 0; at < len(t.records); at += size {
 		switch r := t.records[at : at+size]; {
-		case p.expired(r, minute):
+		case p.expired(r, minute), p.hides(w, r):
 		case stampOf(r)&seedBit != 0:
 			seeds.insert(r[:p.addrSize])
 		default:

@@ -39,7 +39,11 @@ func far(n int, low byte) (id krpc.ID) {
 func global(n int) netip.Addr { return netip.AddrFrom4([4]byte{81, byte(n >> 8), byte(n), 9}) }
 
 func valuesOf(p *Peers, hash krpc.ID, n int, noSeed bool, now time.Time, rng *rand.Rand) []netip.AddrPort {
-	b, given := p.AppendValues(nil, hash, n, noSeed, now, rng)
+	w := Without(0)
+	if noSeed {
+		w = Seeds
+	}
+	b, given := p.AppendValues(nil, hash, n, w, now, rng)
 	body := krpc.Body{Values: b}
 	all := slices.Collect(body.Peers())
 	if len(all) != given {
@@ -148,7 +152,7 @@ func TestPeersExpire(t *testing.T) {
 	if got := valuesOf(p, fresh, 9, false, at, rng); !slices.Equal(got, []netip.AddrPort{b}) {
 		t.Errorf("after 47 minutes %v are given", got)
 	}
-	if seeds, peers, _ := p.Filters(old, at); seeds.Estimate() != 0 || peers.Estimate() != 0 {
+	if seeds, peers, _ := p.Filters(old, 0, at); seeds.Estimate() != 0 || peers.Estimate() != 0 {
 		t.Error("a filter counts expired peers")
 	}
 	p.Expire(at)
@@ -377,6 +381,6 @@ func BenchmarkAppendValues(b *testing.B) {
 	var out []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		out, _ = p.AppendValues(out[:0], hash, 50, false, start, rng)
+		out, _ = p.AppendValues(out[:0], hash, 50, 0, start, rng)
 	}
 }

@@ -62,13 +62,13 @@ func TestFilterVector(t *testing.T) {
 func TestFiltersOfATorrent(t *testing.T) {
 	t.Parallel()
 	p, hash := NewPeers(PeersConfig{}, false, krpc.ID{}, start), far(9, 9)
-	if _, _, ok := p.Filters(hash, start); ok {
+	if _, _, ok := p.Filters(hash, 0, start); ok {
 		t.Error("there are filters for a torrent that nobody announced")
 	}
 	for n := range 90 {
 		p.Announce(hash, netip.AddrPortFrom(global(n), 1), n%3 == 0, start)
 	}
-	seeds, peers, ok := p.Filters(hash, start)
+	seeds, peers, ok := p.Filters(hash, 0, start)
 	if s, l := seeds.Estimate(), peers.Estimate(); !ok || s < 27 || s > 33 || l < 55 || l > 65 {
 		t.Errorf("%.1f seeds and %.1f peers, want about 30 and 60", s, l)
 	}

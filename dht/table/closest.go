@@ -21,6 +21,15 @@ func (t *Table) Closest(target krpc.ID, n int, dst []contact.Node) []contact.Nod
 	return dst
 }
 
+// ClosestPublic is Closest without the nodes of local networks, of which
+// strangers are not told.
+func (t *Table) ClosestPublic(target krpc.ID, n int, dst []contact.Node) []contact.Node {
+	t.public = true
+	dst = t.Closest(target, n, dst)
+	t.public = false
+	return dst
+}
+
 // closest is Closest with entries. All nodes of one step are nearer to target
 // than all of the next: the bucket that target belongs to; then the deeper
 // ones together; then the others, the deepest first.
@@ -57,7 +66,7 @@ func (t *Table) merge(i int, target contact.Key, from, count, n int, found *[max
 			continue
 		}
 		e := b.live[j]
-		if e.fails > 0 {
+		if e.fails > 0 || t.public && e.network == 0 {
 			continue
 		}
 		d := e.key.Xor(target)

@@ -70,7 +70,8 @@ type Table struct {
 	dead  memory  // named or seen, and did not answer
 	told  sayings // answered with another id than others say
 
-	near [maxClosest]contact.Key // scratch of Closest
+	near   [maxClosest]contact.Key // scratch of Closest
+	public bool                    // no node of a local network is looked at
 }
 
 // bucket has the nodes that have the same number of bits in common with us.
