@@ -287,3 +287,41 @@ func TestFailedPieceIsOnePeersAlone(t *testing.T) {
 	}
 	d.check()
 }
+
+// TestLetGo: a piece that is one peer's alone is let go when that peer cannot
+// be asked for the rest of it.
+func TestLetGo(t *testing.T) {
+	d, l := last(t, 3)
+	a, b, c := d.peers[0], d.peers[1], d.peers[2]
+	fail := func() {
+		for _, blk := range l {
+			d.p.Received(a, blk)
+		}
+		d.p.Failed(0)
+	}
+	fail()
+	d.p.Pick(b, 2, nil)
+	if d.p.LetGo(b, true) || d.p.LetGo(c, true) || d.p.Exclusive(0) != b {
+		t.Error("let go with requests under way, or by another peer")
+	}
+	d.p.Received(b, l[0])
+	d.p.Received(b, l[1])
+	if d.p.LetGo(b, false) || d.p.Exclusive(0) != b {
+		t.Error("let go by a peer that can be asked")
+	}
+	if !d.p.LetGo(b, true) || d.p.Exclusive(0) != nil {
+		t.Error("not let go by a peer that cannot be asked")
+	}
+	if got := d.p.Pick(c, 1, nil); len(got) != 1 || d.p.Exclusive(0) != c {
+		t.Errorf("another peer is asked for %v", got)
+	}
+	d.p.Received(c, l[2])
+	d.p.PeerLacks(c, 0)
+	if !d.p.LetGo(c, false) || d.p.Exclusive(0) != nil {
+		t.Error("not let go by a peer that lost the piece")
+	}
+	if got := d.p.Pick(b, 4, nil); len(got) != 1 || d.p.Exclusive(0) != b {
+		t.Errorf("in the end %v is asked for", got)
+	}
+	d.check()
+}

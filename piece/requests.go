@@ -199,9 +199,23 @@ func (p *Picker) DroppedAll(pr *Peer) {
 			p.unrequested(b, k)
 		}
 	}
+	p.LetGo(pr, true)
+}
+
+// LetGo leaves to others what is pr's alone to deliver and of which nothing is
+// requested from it: all of that, or else pieces that it does not have any
+// more. It tells whether there was any.
+func (p *Picker) LetGo(pr *Peer, all bool) (any bool) {
 	for n := 0; n < len(p.begun) && p.held > 0; n++ {
-		if p.begun[n].holder == pr {
-			p.setHolder(p.begun[n], nil)
+		b := p.begun[n]
+		if b.holder != pr || !all && pr.Has(b.piece) || p.asked(pr, b.piece) {
+			continue
 		}
+		p.setHolder(b, nil)
+		if p.workOf(pr) == b {
+			p.setWork(pr, nil)
+		}
+		any = true
 	}
+	return any
 }

@@ -59,6 +59,9 @@ func (t *torrent) feed(p *peer) {
 	if !d.hungry || !d.interested || t.now.Before(d.pause) || t.disk.stuck() || t.disk.check != nil {
 		return
 	}
+	if d.choked && len(d.allowed) == 0 {
+		return // and it has no share of a limit
+	}
 	depth := min(d.depth, t.fairDepth(p), t.shareDepth(p))
 	if t.s.store.Tight() {
 		depth = min(depth, d.tightDepth(t.now))
@@ -278,6 +281,11 @@ func (t *torrent) tickDown(p *peer) {
 	if d.interested {
 		d.hungry = true
 	}
+	// With the fast extension a peer may choke us and still send all it owes.
+	// A piece that failed before is left to it alone, and would wait for ever.
+	if t.pick.LetGo(p.has, d.choked || !d.interested) {
+		t.feedAll()
+	}
 }
 
 // releaseOld lets other peers be asked for the blocks that p has owed for
@@ -360,11 +368,11 @@ func (t *torrent) onReject(p *peer, m *peerwire.Message) {
 // drops all requests; with it every request is rejected or answered.
 func (t *torrent) onChoke(p *peer) {
 	p.down.choked = true
-	if p.fast() {
-		return
+	if !p.fast() {
+		t.forgetRequests(p)
+		t.feedAll()
 	}
-	t.forgetRequests(p)
-	t.feedAll()
+	t.flow.down.settle(p, 0)
 }
 
 // forgetRequests drops everything asked of p.

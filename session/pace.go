@@ -91,9 +91,15 @@ func (g *granted) apply(t *torrent) {
 		case x.p.closed:
 		case g.up:
 			x.p.up.grant += x.bytes
+			if len(x.p.up.queue) == 0 { // it took back what it asked for meanwhile
+				t.flow.up.settle(x.p, x.p.owed())
+			}
 			t.touch(x.p)
 		default:
 			x.p.down.grant += x.bytes
+			if x.p.down.choked && len(x.p.down.allowed) == 0 {
+				t.flow.down.settle(x.p, 0)
+			}
 			t.hungry(x.p)
 		}
 	}
@@ -313,6 +319,21 @@ func (f *flow) refund(p *peer, n int64) {
 	f.d.mu.Lock()
 	l.s.Refund(l.Leaf, n)
 	f.d.mu.Unlock()
+}
+
+// settle says how many bytes p waits for since that became less, and gives back
+// what was granted beyond them: who cannot use a share of a limit has none.
+func (f *flow) settle(p *peer, owed int64) {
+	if _, ok := f.leafs[p]; !ok {
+		return
+	}
+	grant := &p.down.grant
+	if f.up {
+		grant = &p.up.grant
+	}
+	f.want(p, max(0, owed-*grant))
+	f.refund(p, *grant-owed)
+	*grant = min(*grant, owed)
 }
 
 // allow is how many blocks may be requested from p now, at most n.

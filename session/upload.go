@@ -54,6 +54,7 @@ func (t *torrent) onCancel(p *peer, m *peerwire.Message) {
 	for k := range p.up.queue {
 		if p.up.queue[k] == a {
 			p.up.queue = append(p.up.queue[:k], p.up.queue[k+1:]...)
+			t.flow.up.settle(p, p.owed())
 			t.reject(p, a)
 			return
 		}
@@ -180,6 +181,7 @@ func (t *torrent) chokePeer(p *peer) {
 		}
 	}
 	p.up.queue = kept
+	t.flow.up.settle(p, p.owed())
 	t.touch(p)
 }
 
@@ -205,7 +207,10 @@ func (t *torrent) withdrawPiece(i piece.Index) {
 				t.reject(p, a)
 			}
 		}
-		p.up.queue = kept
+		if len(kept) < len(p.up.queue) {
+			p.up.queue = kept
+			t.flow.up.settle(p, p.owed())
+		}
 		if id := p.ext.M[peerwire.ExtDontHave]; id != 0 {
 			p.wire.ctl = peerwire.AppendDontHave(p.wire.ctl, id, i)
 			t.touch(p)
