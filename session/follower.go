@@ -76,7 +76,7 @@ type errand struct {
 	taking  bool          // that is under way
 	failed  string        // why it does not get on
 	working bool
-	busy    chan struct{}      // capacity 1: held by whoever changes follow
+	busy    chan struct{}      // capacity 1: held by whoever changes follow or pub
 	halt    context.CancelFunc // of the work under way
 }
 
@@ -321,10 +321,10 @@ func (f *follower) work(ctx context.Context, x *errand) {
 	var err error
 	select {
 	case x.busy <- struct{}{}:
+		defer func() { <-x.busy }() // last: what is noted below is of x as it is now
 		if !f.ended(x) {
 			err = f.step(ctx, x)
 		}
-		<-x.busy
 	case <-ctx.Done():
 	}
 	f.mu.Lock()

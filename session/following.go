@@ -123,6 +123,11 @@ func (f *follower) seize(ctx context.Context, x *errand) error {
 		x.halt()
 	}
 	f.mu.Unlock()
+	return x.take(ctx)
+}
+
+// take waits for x.busy, which the caller gives back.
+func (x *errand) take(ctx context.Context) error {
 	select {
 	case x.busy <- struct{}{}:
 		return nil

@@ -59,7 +59,7 @@ func (s *Session) Publish(ctx context.Context, i DHTItem) (Published, error) {
 		rec.Name = r.Name
 	}
 	f := s.follower
-	x, err := f.enter(rec)
+	x, err := f.enter(ctx, rec)
 	if err != nil {
 		return Published{}, err
 	}
@@ -88,19 +88,26 @@ func (x *errand) newestOf() *dht.Item {
 }
 
 // enter records a publication and has it looked at.
-func (f *follower) enter(rec resume.Publication) (*errand, error) {
+func (f *follower) enter(ctx context.Context, rec resume.Publication) (*errand, error) {
 	f.admin.Lock()
 	defer f.admin.Unlock()
 	x := newErrand(&rec.Item)
 	at := x.target.AsByteArray()
-	if old := f.find(f.pubs, at); old != nil {
+	old := f.find(f.pubs, at)
+	if old != nil {
+		x = old
+	}
+	if err := x.take(ctx); err != nil { // else what remember writes could take the place of this
+		return nil, err
+	}
+	defer func() { <-x.busy }()
+	if old != nil {
 		f.mu.Lock()
-		known := old.pub
+		known := x.pub
 		f.mu.Unlock()
 		if rec.Seq < known.Seq || rec.Seq == known.Seq && !bytes.Equal(rec.V, known.V) {
 			return nil, fmt.Errorf("%w: version %d was published here, and this is %d", ErrNewer, known.Seq, rec.Seq)
 		}
-		x = old
 	}
 	if err := f.s.db.PutPublication(rec); err != nil {
 		return nil, fmt.Errorf("recording what is published: %w", err)
@@ -115,7 +122,8 @@ func (f *follower) enter(rec resume.Publication) (*errand, error) {
 }
 
 // remember records a newer item of a key that we publish for: its owner
-// published it elsewhere. That is the one to keep alive.
+// published it elsewhere. That is the one to keep alive. The caller holds
+// x.busy.
 func (f *follower) remember(x *errand) error {
 	f.mu.Lock()
 	rec, news := x.pub, x.news
@@ -137,8 +145,11 @@ func (f *follower) remember(x *errand) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	x.pub, x.news = rec, nil
+	x.pub = rec
 	x.hold(&rec.Item)
+	if x.news == news { // else there is a newer one by now, for which this is done again
+		x.news = nil
+	}
 	return nil
 }
 
@@ -165,7 +176,7 @@ func (x *errand) publication() Published {
 
 // Unpublish ends keeping an item alive: others forget it within two hours. Its
 // number is remembered, since whoever follows the key takes no lower one.
-func (s *Session) Unpublish(_ context.Context, target [20]byte) error {
+func (s *Session) Unpublish(ctx context.Context, target [20]byte) error {
 	f := s.follower
 	f.admin.Lock()
 	defer f.admin.Unlock()
@@ -173,6 +184,10 @@ func (s *Session) Unpublish(_ context.Context, target [20]byte) error {
 	if x == nil {
 		return fmt.Errorf("%w: nothing like that is published", ErrMissing)
 	}
+	if err := x.take(ctx); err != nil {
+		return err
+	}
+	defer func() { <-x.busy }()
 	f.mu.Lock()
 	rec := x.pub
 	f.mu.Unlock()

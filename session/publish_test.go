@@ -3,12 +3,14 @@ package session
 import (
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
 	"btd/dht"
 	"btd/metainfo"
 	"btd/session/dhtpace"
+	"btd/storage/resume"
 )
 
 func TestPublishingGoesOnAfterARestart(t *testing.T) {
@@ -91,6 +93,90 @@ func TestOldVersionsAreNotPublished(t *testing.T) {
 	fake.set(nil, 0)
 	if v, err := p.try(t, s, p.item(t, 11, c)); err != nil || v.Problem != "" {
 		t.Errorf("the next one: %+v, %v", v, err)
+	}
+}
+
+// stall keeps everything from being recorded until the returned function is
+// called, or the test ends.
+func stall(t *testing.T, s *Session, c content) (goOn func()) {
+	t.Helper()
+	rec, _ := s.byWire(c.meta.Hash.Wire()).record()
+	begun, gate := make(chan struct{}), make(chan struct{})
+	s.db.UpdateAsync(rec, func(err error) { // by the only goroutine that writes
+		if err != nil {
+			t.Error(err)
+		}
+		close(begun)
+		<-gate
+	})
+	<-begun
+	goOn = sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(goOn)
+	return goOn
+}
+
+// TestANewerItemIsNotedBesideOthers has users publish, or end it, and the DHT
+// tell of a version after that, while a newer item that was found is recorded.
+func TestANewerItemIsNotedBesideOthers(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 32<<10, map[string]int{"a": 100_000})
+	p := newSigner(9, "")
+	fake := &itemsDHT{}
+	s := open(t, withItems(fake))
+	f := s.follower
+	add(t, s, c, AddOptions{Dir: c.dir, Stopped: true})
+	recorded := func() resume.Publication {
+		t.Helper()
+		all, bad, err := s.db.Publications()
+		if err != nil || len(bad) > 0 || len(all) != 1 {
+			t.Fatalf("%d publications are recorded, %v, %v", len(all), bad, err)
+		}
+		return all[0]
+	}
+	for round := range int64(15) {
+		seq := 10 * (round + 1)
+		fake.set(nil, 0)
+		p.publish(t, s, seq, c)
+		x := f.find(f.pubs, p.target())
+		goOn := stall(t, s, c)
+		fake.set(p.item(t, seq+1, c), 0)
+		if err := f.await(t.Context(), x); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "item that is being recorded", func() bool { return len(x.busy) > 0 })
+		result := make(chan error, 1)
+		beside := func(do func() error) { // comes while the item is on its way to the disk
+			go func() { result <- do() }()
+			until(t, "other one", func() bool {
+				if f.admin.TryLock() {
+					f.admin.Unlock()
+					return false
+				}
+				return true
+			})
+			goOn()
+			if err := <-result; err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, stopped := seq+2, false
+		switch round % 3 {
+		case 0:
+			beside(func() error { _, err := p.try(t, s, p.item(t, seq+2, c)); return err })
+		case 1:
+			want, stopped = seq+1, true
+			beside(func() error { return s.Unpublish(t.Context(), p.target()) })
+		default:
+			fake.set(p.item(t, seq+2, c), 0)
+			if err := f.await(t.Context(), x); err != nil {
+				t.Fatal(err)
+			}
+			goOn()
+			until(t, "newest one", func() bool { return recorded().Seq == want && s.Publications()[0].Seq == want })
+		}
+		if v, rec := s.Publications()[0], recorded(); v.Seq != want || v.Stopped != stopped || rec.Seq != want || rec.Stopped != stopped {
+			t.Errorf("version %d, stopped %v; recorded: %d, stopped %v; want %d, %v", v.Seq, v.Stopped, rec.Seq, rec.Stopped, want, stopped)
+		}
 	}
 }
 
