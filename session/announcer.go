@@ -33,7 +33,7 @@ type announcer struct {
 	rest context.CancelFunc // ends work
 	kill context.CancelFunc // ends end
 
-	mu     sync.Mutex
+	mu     sync.Mutex // never taken under an entry's
 	closed bool
 	items  map[*entry]*announced
 	ending map[[20]byte]chan struct{} // closed when the last words on a torrent were delivered
@@ -70,28 +70,22 @@ func newAnnouncer(s *Session) *announcer {
 	}
 }
 
-// start begins announcing e; trackers are used unless the record has its own
-// list. It does nothing if e is announced already, or was stopped meanwhile.
-func (a *announcer) start(e *entry, tiers [][]string) {
-	if a.knows(e) {
-		return
-	}
-	rec, _ := e.record()
-	if len(rec.Trackers) > 0 {
-		tiers = rec.Trackers
-	}
+// start begins announcing e to the trackers of its record. It does nothing if e
+// is announced already, or was stopped meanwhile.
+func (a *announcer) start(e *entry) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.items[e] != nil || a.closed || !e.serves() {
 		return
 	}
+	rec, _ := e.record() // under a.mu: whoever changes it later finds e announced
 	now := time.Now()
 	it := &announced{e: e, swarm: SwarmCounts{-1, -1, -1}, pos: -1}
 	turn := &a.lacking
 	if rec.Complete {
 		turn = &a.seeds
 	}
-	it.sched = tracker.NewSchedule(tiers, tracker.ScheduleConfig{
+	it.sched = tracker.NewSchedule(rec.Trackers, tracker.ScheduleConfig{
 		Delay: a.turn(turn, now), Families: a.families(),
 		AllTiers: rec.Magnet != "", // a link puts its trackers into no order
 	}, a.rng)
@@ -126,12 +120,6 @@ func (a *announcer) families() []tracker.Family {
 	default:
 		return a.only[1:]
 	}
-}
-
-func (a *announcer) knows(e *entry) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.items[e] != nil
 }
 
 // stop ends announcing e and sends `stopped` in the background.
@@ -205,6 +193,36 @@ func (a *announcer) with(e *entry, f func(s *tracker.Schedule, now time.Time)) b
 	f(it.sched, now)
 	a.pump(it, now)
 	return true
+}
+
+// retrack takes over the trackers that e's record has by now. It does not matter
+// who of several that changed them comes here last.
+func (a *announcer) retrack(e *entry) {
+	a.with(e, func(s *tracker.Schedule, _ time.Time) {
+		rec, _ := e.record()
+		had, last := map[string]int{}, -1 // tiers of the schedule: theirs are numbered in another way once one is empty
+		for _, v := range s.View() {
+			had[v.URL], last = v.Tier, max(last, v.Tier)
+		}
+		for url := range had {
+			if !listed(rec.Trackers, url) {
+				s.Remove(url)
+			}
+		}
+		for _, urls := range rec.Trackers {
+			tier := last + 1
+			for _, u := range urls {
+				if at, ok := had[u]; ok {
+					tier = at
+				}
+			}
+			for _, u := range urls {
+				if _, ok := had[u]; !ok && s.Add(tier, u) == nil {
+					last = max(last, tier)
+				}
+			}
+		}
+	})
 }
 
 func (a *announcer) completed(e *entry) {

@@ -66,7 +66,7 @@ func (t *torrent) beginCollect(link *metainfo.Magnet) {
 	t.e.tot.left.Store(leftUnknown)
 	t.e.clearProblem()
 	t.awaits.Store(true)
-	t.s.announcer.start(t.e, nil)
+	t.s.announcer.start(t.e)
 	t.publishNow()
 }
 

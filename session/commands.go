@@ -305,7 +305,7 @@ func (s *Session) AddTrackers(_ context.Context, h metainfo.Hash, tier int, urls
 	return s.editTrackers(e, func(tiers [][]string) [][]string {
 		var fresh []string
 		for _, u := range urls {
-			if !slices.ContainsFunc(tiers, func(t []string) bool { return slices.Contains(t, u) }) && !slices.Contains(fresh, u) {
+			if !listed(tiers, u) && !slices.Contains(fresh, u) {
 				fresh = append(fresh, u)
 			}
 		}
@@ -317,11 +317,6 @@ func (s *Session) AddTrackers(_ context.Context, h metainfo.Hash, tier int, urls
 			tiers = append(tiers, nil)
 		}
 		tiers[tier] = append(tiers[tier], fresh...)
-		s.announcer.with(e, func(sc *tracker.Schedule, _ time.Time) {
-			for _, u := range fresh {
-				_ = sc.Add(tier, u) // checked above
-			}
-		})
 		return tiers
 	})
 }
@@ -334,7 +329,7 @@ func (s *Session) RemoveTrackers(_ context.Context, h metainfo.Hash, urls []stri
 	}
 	rec, _ := e.record()
 	for _, u := range urls {
-		if !slices.ContainsFunc(rec.Trackers, func(t []string) bool { return slices.Contains(t, u) }) {
+		if !listed(rec.Trackers, u) {
 			return fmt.Errorf("%w: tracker %s", ErrNotFound, u)
 		}
 	}
@@ -346,23 +341,27 @@ func (s *Session) RemoveTrackers(_ context.Context, h metainfo.Hash, urls []stri
 				out = append(out, t)
 			}
 		}
-		s.announcer.with(e, func(sc *tracker.Schedule, _ time.Time) {
-			for _, u := range urls {
-				sc.Remove(u)
-			}
-		})
 		return out
 	})
 }
 
+// listed tells whether a URL is in one of the tiers.
+func listed(tiers [][]string, url string) bool {
+	return slices.ContainsFunc(tiers, func(t []string) bool { return slices.Contains(t, url) })
+}
+
+// editTrackers changes the trackers of e: what it announces to, at once, and
+// then what is recorded.
 func (s *Session) editTrackers(e *entry, f func([][]string) [][]string) error {
-	return e.change(s.db, func(r *resume.Record) {
+	e.edit(func(r *resume.Record) {
 		tiers := make([][]string, len(r.Trackers))
 		for i, t := range r.Trackers {
 			tiers[i] = slices.Clone(t)
 		}
 		r.Trackers = f(tiers)
 	})
+	s.announcer.retrack(e)
+	return e.save(s.db)
 }
 
 // SetLimits sets the rates of one torrent.

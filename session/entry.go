@@ -27,7 +27,7 @@ type entry struct {
 	recorded  chan struct{} // closed once the torrent is in the resume database, or never will be
 	hold      hold
 
-	mu      sync.Mutex // guards the fields below; never held while waiting for the loop
+	mu      sync.Mutex // guards the fields below; never held while waiting for the loop, or for the lock of a finder
 	rec     resume.Record
 	run     *torrent // nil while no loop runs
 	problem string   // last error that is worth showing while no loop runs
@@ -195,20 +195,24 @@ func (e *entry) saveSoon(db *resume.DB, done func(error)) {
 	db.UpdateAsync(rec, done)
 }
 
+// edit changes the record, which is to be written then. f runs under e.mu, so
+// it takes no lock itself.
+func (e *entry) edit(f func(r *resume.Record)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f(&e.rec)
+}
+
 // change edits the record and writes it.
 func (e *entry) change(db *resume.DB, f func(r *resume.Record)) error {
-	e.mu.Lock()
-	f(&e.rec)
-	e.mu.Unlock()
+	e.edit(f)
 	return e.save(db)
 }
 
 // changeSoon edits the record, which is written within about a second: for
 // what may be lost with the last second before a power cut.
 func (e *entry) changeSoon(s *Session, f func(r *resume.Record)) {
-	e.mu.Lock()
-	f(&e.rec)
-	e.mu.Unlock()
+	e.edit(f)
 	s.persist.touchRecord(e)
 }
 

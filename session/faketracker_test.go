@@ -120,6 +120,13 @@ func deadTracker(t *testing.T) string {
 	return "http://" + conn.LocalAddr().String() + "/announce"
 }
 
+// knows tells whether e is announced.
+func (a *announcer) knows(e *entry) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.items[e] != nil
+}
+
 // trackerOf is the picture of one tracker.
 func trackerOf(t *testing.T, s *Session, c content, url string) Tracker {
 	t.Helper()

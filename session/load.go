@@ -286,7 +286,7 @@ func (t *torrent) afterCheck() {
 			t.fail(err, false)
 		}
 	}
-	t.s.announcer.start(t.e, t.meta.Trackers)
+	t.s.announcer.start(t.e)
 	if !t.meta.Private && t.e.inDHT() {
 		t.s.seeker.addHosts(t.meta.Nodes)
 	}

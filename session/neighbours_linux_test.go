@@ -130,7 +130,7 @@ func TestWhenNeighboursAreTold(t *testing.T) {
 	if torrents() != 0 {
 		t.Error("a stopped torrent is announced")
 	}
-	s.announcer.start(s.byWire(c.meta.Hash.Wire()), nil) // somebody looked before the stop, and acts after it
+	s.announcer.start(s.byWire(c.meta.Hash.Wire())) // somebody looked before the stop, and acts after it
 	if torrents() != 0 {
 		t.Error("a stopped torrent is announced by who did not know")
 	}

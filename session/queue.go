@@ -154,7 +154,7 @@ func (q *queue) settle(p *places, l *lacking) (lacks bool) {
 		q.s.wake(e, false)
 	case placeAnnounce:
 		e.takeMeta()
-		q.s.announcer.start(e, nil)
+		q.s.announcer.start(e)
 		if !e.serves() { // stopped at this very moment
 			q.s.announcer.stop(e)
 		}
