@@ -14,6 +14,7 @@ import (
 	"btd/metainfo"
 	"btd/peerwire"
 	"btd/peerwire/secure"
+	"btd/session/addrbook"
 )
 
 const (
@@ -74,11 +75,11 @@ type undialed struct {
 
 func (u *undialed) apply(t *torrent) {
 	t.peers.dialling--
-	why := u.err
+	why := u.reason()
 	if t.private() && Source(t.book.Source(u.addr)).public() {
-		why = errPrivate // it was dialled before we knew
+		why = addrbook.Unwanted // it was dialled before we knew
 	}
-	t.book.Failed(u.addr, reasonOf(why), t.now)
+	t.book.Failed(u.addr, why, t.now)
 	t.clock.dialAt = t.now
 	t.log.Debug("dial", "peer", u.addr, "err", u.err)
 }

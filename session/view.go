@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"btd/metainfo"
+	"btd/session/addrbook"
 )
 
 // State is what a torrent is doing, in one word.
@@ -121,10 +122,10 @@ const (
 	FromIncoming Source = "incoming"
 	FromPEX      Source = "pex" // another peer told us (BEP 11)
 	FromDHT      Source = "dht"
-	FromLSD      Source = "lsd"    // the local network
-	FromMagnet   Source = "magnet" // the magnet link (x.pe)
-	FromUser     Source = "user"
-	FromResume   Source = "resume" // connected before the last restart
+	FromLSD      Source = "lsd"                 // the local network
+	FromMagnet   Source = addrbook.SourceMagnet // the magnet link (x.pe)
+	FromUser     Source = addrbook.SourceUser
+	FromResume   Source = addrbook.SourceResume // connected before the last restart
 )
 
 // public tells whether peers from this source are not for private torrents

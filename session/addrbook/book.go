@@ -54,9 +54,13 @@ const Never = time.Duration(math.MaxInt64)
 // from those that do.
 const maxNear = 8
 
-// SourceUser is the source of addresses that a person gave. They are tried
-// first, and at once, also if they failed before.
-const SourceUser = "user"
+// Sources that mean something to the book. The addresses from them are hard to
+// come by another time, and are not given up, see keep.
+const (
+	SourceUser   = "user"   // a person gave it: tried first, and at once, also if it failed before
+	SourceMagnet = "magnet" // the link gave it
+	SourceResume = "resume" // there was a connection with it once
+)
 
 // Reason says why a dial or a connection ended.
 type Reason uint8
@@ -69,7 +73,7 @@ const (
 	Self                    // it was ourselves: never again
 	Duplicate               // the peer is connected through another address: forgotten
 	Unwanted                // the address must not be known: forgotten
-	Ours                    // for a reason of ours: says nothing of the address, tried again soon
+	Ours                    // for a reason of ours, such as no network: says little of the address, tried again as if it were lost, but for hours
 )
 
 // state of an entry.
@@ -90,7 +94,9 @@ type entry struct {
 	retry    time.Time
 	since    time.Time // when it was connected, or when it failed last
 	state    state
-	failures uint8
+	failures uint8 // in a row that are the address's
+	ours     uint8 // in a row that are ours, since the last connection
+	keep     keep  // whether it is ever given up
 	user     bool
 	seed     bool
 	local    bool // in a local network
@@ -107,6 +113,7 @@ type Book struct {
 	ready    heap               // may be dialled now, best first
 	near     heap               // likewise, those in local networks
 	trying   int                // of those, that are being dialled
+	kept     [keeps]int         // entries of each reason to keep them
 	waiting  heap               // may be dialled later, soonest first
 	evict    heap               // neither connected nor being dialled, worst first
 	external [2]netip.AddrPort  // ours, as others see it: IPv4, IPv6
@@ -140,8 +147,8 @@ func better(a, b *entry) bool {
 	switch {
 	case a.user != b.user:
 		return a.user
-	case a.failures != b.failures:
-		return a.failures < b.failures
+	case a.tries() != b.tries():
+		return a.tries() < b.tries()
 	case a.prio != b.prio:
 		return a.prio > b.prio
 	}
@@ -155,25 +162,29 @@ func sooner(a, b *entry) bool {
 	return a.seq < b.seq
 }
 
-// worse orders the addresses for eviction.
+// worse orders the addresses for eviction: many that are new do not push out
+// those that nobody names again.
 func worse(a, b *entry) bool {
-	if (a.state == dead) != (b.state == dead) {
+	switch {
+	case (a.state == dead) != (b.state == dead):
 		return a.state == dead
+	case (a.keep == keepGiven) != (b.keep == keepGiven):
+		return b.keep == keepGiven
 	}
 	return better(b, a)
 }
 
 // Add tells of an address, which came from src, and reports whether it is
 // new. Addresses that nobody can be at, our own and banned ones are refused.
-// One that was given up gets another try if that is MaxBackoff ago.
+// One that was given up gets one more try, after the wait that its last failure
+// brought: with the defaults that is 6 to 10 minutes, however often it is named.
 func (b *Book) Add(addr netip.AddrPort, src string, now time.Time) bool {
 	addr = normal(addr)
 	if !b.acceptable(addr) {
 		return false
 	}
-	user := src == SourceUser
 	if e := b.entries[addr]; e != nil {
-		b.again(e, user, now)
+		b.again(e, src, now)
 		return false
 	}
 	e := b.newEntry(addr, src)
@@ -192,21 +203,25 @@ func (b *Book) newEntry(addr netip.AddrPort, src string) *entry {
 }
 
 // again handles an address that is known already.
-func (b *Book) again(e *entry, user bool, now time.Time) {
+func (b *Book) again(e *entry, src string, now time.Time) {
+	user := src == SourceUser
 	if e.state == dialing || e.state == connected {
 		e.user = e.user || user
+		b.keep(e, src)
 		return
 	}
-	revive := e.state == dead && now.Sub(e.since) >= b.cfg.MaxBackoff
-	if !user && !revive {
+	if !user && e.state != dead && b.reason(e, src) <= e.keep {
 		return
 	}
 	b.dequeue(e)
-	b.become(e, idle)
-	e.retry = time.Time{}
-	if user {
-		e.user, e.failures, e.seed = true, 0, false
-	} else {
+	b.keep(e, src)
+	switch {
+	case user:
+		b.become(e, idle)
+		e.retry = time.Time{}
+		e.user, e.failures, e.ours, e.seed = true, 0, 0, false
+	case e.state == dead:
+		b.become(e, idle)
 		e.failures = uint8(b.cfg.MaxFailures - 1) // one more failure and it is dead again
 	}
 	b.enqueue(e, now)
@@ -228,6 +243,7 @@ func (b *Book) insert(e *entry) bool {
 	}
 	b.entries[e.addr] = e
 	b.hosts[net]++
+	b.keep(e, e.source)
 	return true
 }
 
@@ -269,7 +285,7 @@ func (b *Book) best() *entry {
 	switch {
 	case near == nil:
 		return far
-	case far == nil || near.user == far.user && near.failures == far.failures && b.trying < maxNear:
+	case far == nil || near.user == far.user && near.tries() == far.tries() && b.trying < maxNear:
 		return near
 	case better(near, far):
 		return near
@@ -288,6 +304,7 @@ func (b *Book) dequeue(e *entry) {
 func (b *Book) forget(e *entry) {
 	b.dequeue(e)
 	b.become(e, idle)
+	b.unkeep(e)
 	delete(b.entries, e.addr)
 	net := subnet(e.addr.Addr())
 	if b.hosts[net]--; b.hosts[net] <= 0 {
@@ -335,7 +352,7 @@ func (b *Book) Connected(addr netip.AddrPort, now time.Time) {
 	if e := b.entry(addr); e != nil {
 		b.dequeue(e)
 		b.become(e, connected)
-		e.since = now
+		e.since, e.ours = now, 0
 	}
 }
 
@@ -391,31 +408,26 @@ func (b *Book) ended(e *entry, why Reason, now time.Time, proven bool) {
 		return
 	case Useless:
 		e.seed = true
-		e.failures = 0
+		e.failures, e.ours = 0, 0
 		e.retry = now.Add(b.jitter(b.cfg.MaxBackoff / 4))
 	case Ours:
-		e.retry = now.Add(b.jitter(b.cfg.Backoff))
+		e.retry = now.Add(b.jitter(b.backoff(e)))
+		e.ours = min(e.ours+1, maxOurs)
 	case Misbehave:
 		e.failures++
 		e.retry = now.Add(b.jitter(b.cfg.MaxBackoff))
 	default:
 		if proven {
-			e.failures = 0
+			e.failures, e.ours = 0, 0
 			e.retry = now.Add(b.jitter(b.cfg.Reconnect))
 			break
 		}
-		wait := min(b.cfg.Backoff<<min(e.failures, 20), b.cfg.MaxBackoff)
-		if wait <= 0 { // the shift overflowed
-			wait = b.cfg.MaxBackoff
-		}
+		e.retry = now.Add(b.jitter(b.backoff(e)))
 		e.failures++
-		e.retry = now.Add(b.jitter(wait))
 	}
 	e.since = now
 	b.become(e, idle)
-	if int(e.failures) >= b.cfg.MaxFailures {
-		e.state, e.user = dead, false
-	}
+	b.bury(e)
 	b.enqueue(e, now)
 }
 
@@ -440,17 +452,20 @@ func (b *Book) Source(addr netip.AddrPort) string {
 }
 
 // Best is up to n addresses that are worth trying another time: those of
-// connected peers first, then those that never failed.
+// connected peers first, then those that never failed, then those that a person
+// gave.
 func (b *Book) Best(n int) []netip.AddrPort {
-	var out, later []netip.AddrPort
+	var out, fresh, given []netip.AddrPort
 	for addr, e := range b.entries {
 		switch {
 		case e.state == connected:
 			out = append(out, addr)
-		case e.failures == 0 && len(later) < n:
-			later = append(later, addr)
+		case e.tries() == 0 && len(fresh) < n:
+			fresh = append(fresh, addr)
+		case e.user || e.failures == 0:
+			given = append(given, addr)
 		}
 	}
-	out = append(out, later...)
+	out = append(append(out, fresh...), given...)
 	return out[:min(n, len(out))]
 }

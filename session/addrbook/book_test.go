@@ -48,6 +48,7 @@ func wait(t *testing.T, b *Book, now time.Time) time.Duration {
 func (b *Book) invariants(t *testing.T, now time.Time) {
 	t.Helper()
 	hosts, trying := 0, 0
+	var kept [keeps]int
 	for a, e := range b.entries {
 		if e.local && e.state == dialing {
 			trying++
@@ -58,9 +59,16 @@ func (b *Book) invariants(t *testing.T, now time.Time) {
 			t.Fatalf("%v: state %d, seed %v: in ready %v, waiting %v, evict %v",
 				a, e.state, e.seed, b.ready.has(e), b.waiting.has(e), b.evict.has(e))
 		}
+		if kept[e.keep]++; e.keep != keepNot && e.state == dead {
+			t.Fatalf("%v is to be kept, and was given up", a)
+		}
 		if b.Banned(a.Addr()) || e.state != connected && b.isSelf(a) {
 			t.Fatalf("%v must not be in the book", a)
 		}
+	}
+	kept[keepNot] = 0
+	if kept != b.kept || kept[keepLocal] > b.cfg.Max/8 || kept[keepGiven] > b.cfg.Max/8 {
+		t.Fatalf("%v are kept, %v are counted, of at most %d", kept, b.kept, b.cfg.Max)
 	}
 	for _, n := range b.hosts {
 		hosts += n
@@ -196,11 +204,16 @@ func TestBackoff(t *testing.T) {
 		now = now.Add(got)
 		want *= 2
 	}
-	if b.Add(addr4(1), "tracker", now.Add(59*time.Minute)); wait(t, b, now) != Never {
-		t.Error("an address that was given up is back too early")
+	// Named again it has one more try, as late as if it had not been given up: an
+	// outage that is over must not cost an hour more.
+	b.Add(addr4(1), "tracker", now.Add(time.Second))
+	b.Add(addr4(1), "pex", now.Add(2*time.Second))
+	got := wait(t, b, now)
+	if got < 6*time.Minute || got > 10*time.Minute {
+		t.Errorf("named again right after it was given up: wait %v", got)
 	}
-	now = now.Add(time.Hour)
-	b.Add(addr4(1), "tracker", now)
+	wait(t, b, now.Add(got-1))
+	now = now.Add(got)
 	next(t, b, now)
 	b.Failed(addr4(1), Lost, now)
 	if wait(t, b, now) != Never {
@@ -289,6 +302,7 @@ func TestReasons(t *testing.T) {
 		Useless:   {11 * time.Minute, 19 * time.Minute, 1},
 		Self:      {Never, Never, 0},
 		Duplicate: {Never, Never, 0},
+		Ours:      {11 * time.Second, 19 * time.Second, 1},
 	} {
 		b := newBook(Config{})
 		b.Add(addr4(1), "tracker", start)
@@ -460,9 +474,12 @@ func TestRandomUse(t *testing.T) {
 		switch rng.IntN(12) {
 		case 0, 1, 2:
 			src := "tracker"
-			if rng.IntN(20) == 0 {
+			switch rng.IntN(20) {
+			case 0:
 				src = SourceUser
 				delete(notBefore, a)
+			case 1:
+				src = SourceMagnet
 			}
 			b.Add(a, src, now)
 		case 3, 4, 5:
@@ -481,7 +498,7 @@ func TestRandomUse(t *testing.T) {
 			}
 		case 7, 8:
 			if busy[a] {
-				b.Failed(a, Reason(rng.IntN(5)), now)
+				b.Failed(a, Reason(rng.IntN(int(Ours)+1)), now)
 				delete(busy, a)
 				notBefore[a] = now.Add(3 * time.Second)
 				if b.entries[a] == nil {
