@@ -1,12 +1,8 @@
 package session
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
-	"net"
-	"net/netip"
-	"strconv"
 	"time"
 
 	"btd/metainfo"
@@ -70,34 +66,6 @@ func (t *torrent) beginCollect(link *metainfo.Magnet) {
 	t.publishNow()
 }
 
-// resolvePeers adds peers that a link names, by address or by name.
-func (t *torrent) resolvePeers(hosts []string) {
-	for _, h := range hosts {
-		if a, err := netip.ParseAddrPort(h); err == nil {
-			t.learn([]netip.AddrPort{a}, FromMagnet)
-			continue
-		}
-		host, port, err := net.SplitHostPort(h)
-		n, perr := strconv.ParseUint(port, 10, 16)
-		if err != nil || perr != nil {
-			continue
-		}
-		t.spawn(func() {
-			ctx, cancel := context.WithTimeout(t.ctx, dialTimeout)
-			defer cancel()
-			ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-			if err != nil {
-				t.log.Debug("looking up a peer of the link", "host", host, "err", err)
-			}
-			var addrs []netip.AddrPort
-			for _, ip := range ips[:min(len(ips), 8)] {
-				addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), uint16(n)))
-			}
-			t.tell(func(t *torrent) { t.learn(addrs, FromMagnet) })
-		})
-	}
-}
-
 // advanceCollect does what is due and returns when to look again.
 func (t *torrent) advanceCollect() time.Time {
 	if !t.now.Before(t.clock.tick) {
@@ -144,6 +112,7 @@ func (t *torrent) tickCollect() {
 	if t.peers.count() >= t.s.cfg.MaxPeersPerTorrent {
 		t.makeRoomEarly()
 	}
+	t.tickNames()
 	t.askForPeers()
 	if t.waiting() != t.wait.shown {
 		t.pub.dirty = true

@@ -1,7 +1,10 @@
 package session
 
 import (
+	"context"
 	"log/slog"
+	"net"
+	"net/netip"
 	"time"
 
 	"btd/storage"
@@ -48,6 +51,7 @@ type Config struct {
 	Storage  storage.Config
 
 	pauses
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error) // of peers' hosts; nil asks the system
 
 	AnnounceRate int          // first announces a second where many torrents start together; 0 means 50
 	Log          *slog.Logger // nil means slog.Default()
@@ -97,6 +101,11 @@ func (c Config) withDefaults() Config {
 	}{{&c.changeEvery, changeEvery}, {&c.scrapeLook, scrapeLook}, {&c.adoptTime, adoptTime}, {&c.closeTimeout, closeTimeout}} {
 		if *d.p == 0 {
 			*d.p = d.v
+		}
+	}
+	if c.lookup == nil {
+		c.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
 	}
 	if c.Log == nil {

@@ -23,8 +23,9 @@ type peers struct {
 	dialling int
 	room     int // blocks of memory that requests should take
 	given    metaGiven
-	news     int // grows with every peer that comes, goes, or says where it listens
-	depth    int // of all pipelines in use, about
+	names    []*named // peers of which nobody knows the addresses yet
+	news     int      // grows with every peer that comes, goes, or says where it listens
+	depth    int      // of all pipelines in use, about
 }
 
 func (ps *peers) count() int { return len(ps.all) }

@@ -171,6 +171,7 @@ func (t *torrent) tick() {
 	t.flow.up.tick(t.now)
 	t.flow.down.tick(t.now)
 	t.checkSeedLimits()
+	t.tickNames()
 	t.askForPeers()
 	t.publish()
 	t.watchIdle()
