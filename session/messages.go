@@ -288,7 +288,7 @@ func (t *torrent) onExtHandshake(p *peer, payload []byte) error {
 		return nil
 	}
 	if p.ext.M[peerwire.ExtMetadata] != 0 {
-		t.wait.fetch.Join(p.id, p.ext.MetadataSize)
+		t.wait.fetch.Join(p.id, networkOf(p.addr.Addr()), p.ext.MetadataSize)
 	} else {
 		t.wait.fetch.Leave(p.id)
 	}

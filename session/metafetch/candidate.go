@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha1"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -12,7 +13,8 @@ import (
 type candidate struct {
 	size    int
 	peers   int      // that claim it
-	pieces  [][]byte // nil where missing
+	claim   []*peer  // those, by id, as of the last census
+	pieces  [][]byte // nil where missing; all four lists are nil until something is to be asked for
 	from    []uint32 // who sent each
 	missing int
 	first   int         // pieces before this one are here
@@ -22,7 +24,8 @@ type candidate struct {
 	distrusted bool // was complete and wrong: comes from one peer alone
 	alone      uint32
 	until      time.Time // when the turn of that one ends, if there are others
-	willing    int       // of its peers, that were not left alone of late
+	willing    int       // hosts of its peers that were not left alone of late
+	turn       int       // the lower, the sooner; among the willing how many smaller ones a host claims
 	tried      attempt   // the wrong one that several peers had sent
 }
 
@@ -32,16 +35,14 @@ type attempt struct {
 	sums [][sha1.Size]byte
 }
 
-// candidate is the candidate of a size, made if there is none; nil if there
-// are too many.
+// candidate is the candidate of a size, made if there is none. There are no
+// more of them than peers, and until one is to be fetched it takes next to no
+// memory: however many sizes are claimed, no peer is left out for that.
 func (f *Fetcher) candidate(size int) *candidate {
 	for _, c := range f.candidates {
 		if c.size == size {
 			return c
 		}
-	}
-	if len(f.candidates) >= maxCandidates {
-		return nil
 	}
 	c := &candidate{size: size}
 	c.empty()
@@ -49,12 +50,38 @@ func (f *Fetcher) candidate(size int) *candidate {
 	return c
 }
 
+// count is the number of pieces.
+func (c *candidate) count() int { return (c.size + PieceSize - 1) / PieceSize }
+
 // empty forgets the pieces.
 func (c *candidate) empty() {
-	n := (c.size + PieceSize - 1) / PieceSize
+	c.pieces, c.from, c.owed, c.latest = nil, nil, nil, nil
+	c.missing, c.first = c.count(), 0
+}
+
+// begin makes the lists. What is owed already counts.
+func (c *candidate) begin() {
+	if c.pieces != nil {
+		return
+	}
+	n := c.count()
 	c.pieces, c.from = make([][]byte, n), make([]uint32, n)
 	c.owed, c.latest = make([]int, n), make([]time.Time, n)
-	c.missing, c.first = n, 0
+	for _, p := range c.claim {
+		for piece, at := range p.asked {
+			c.owed[piece]++
+			if at.After(c.latest[piece]) {
+				c.latest[piece] = at
+			}
+		}
+	}
+}
+
+// settled notes that a peer owes a piece no longer.
+func (c *candidate) settled(piece int) {
+	if c.owed != nil {
+		c.owed[piece]--
+	}
 }
 
 // restart begins anew. Answers that are still to come do not count.
@@ -81,38 +108,75 @@ func (c *candidate) put(piece int, from uint32, data []byte) {
 	}
 }
 
-// affordable are the candidates to fetch now. What they can take of memory
-// together is bounded by twice the largest dictionary. Half of that goes to the
-// smallest, which are likely and cost little, the rest to those of most peers that
-// answer: a claim alone is cheap, and must not keep others from being tried.
-func (f *Fetcher) affordable() []*candidate {
+// census notes who claims which candidate.
+func (f *Fetcher) census() {
 	for _, c := range f.candidates {
-		c.willing = 0
+		c.claim = c.claim[:0]
 	}
 	for _, p := range f.peers {
-		if p.c != nil && p.pauses == 0 {
-			p.c.willing++
+		if p.c != nil {
+			p.c.claim = append(p.c.claim, p)
 		}
 	}
-	all := slices.Clone(f.candidates)
+}
+
+// affordable are the candidates to fetch now. What they can take of memory
+// together is bounded by twice the largest dictionary. Half of that goes to the
+// smallest, which are likely and cost little. The rest goes to the hosts of
+// peers that answer, one candidate for each before one has two, and first to what
+// most of them claim; what is left, to those that were tried least often. So
+// neither claims alone nor many of one host keep others from being tried.
+func (f *Fetcher) affordable() []*candidate {
+	all, room := slices.Clone(f.candidates), 2*f.cfg.MaxSize
 	slices.SortStableFunc(all, func(a, b *candidate) int { return cmp.Compare(a.size, b.size) })
 	small, sum := 0, 0
 	for small < len(all) && sum+all[small].size <= f.cfg.MaxSize {
 		sum += all[small].size
 		small++
 	}
-	slices.SortStableFunc(all[small:], func(a, b *candidate) int { return cmp.Compare(b.willing, a.willing) })
-	room := 2 * f.cfg.MaxSize
+	if small < len(all) {
+		rank(all, small)
+		slices.SortStableFunc(all[small:], func(a, b *candidate) int {
+			return cmp.Or(cmp.Compare(a.turn, b.turn), cmp.Compare(b.willing, a.willing))
+		})
+	}
 	return slices.DeleteFunc(all, func(c *candidate) bool {
-		if c.size > room {
-			if c.missing < len(c.pieces) {
-				f.restart(c)
-			}
-			return true
+		if c.size <= room {
+			room -= c.size
+			return false
 		}
-		room -= c.size
-		return false
+		if c.missing < c.count() {
+			f.restart(c)
+		}
+		c.empty()
+		return true
 	})
+}
+
+// unwilling is a turn that comes after those of all that are willing.
+const unwilling = 1 << 20
+
+// rank notes how many hosts may answer for each candidate, and whose turn it is.
+// The candidates are in order of their size; the first of them have room already,
+// which counts as a turn of their hosts.
+func rank(all []*candidate, first int) {
+	before := map[netip.Addr]int{} // turns of each host
+	for i, c := range all {
+		hosts, pauses := map[netip.Addr]bool{}, unwilling
+		for _, p := range c.claim {
+			if pauses = min(pauses, p.pauses); p.pauses == 0 || i < first {
+				hosts[p.host] = true
+			}
+		}
+		c.willing, c.turn = len(hosts), unwilling
+		for h := range hosts {
+			c.turn = min(c.turn, before[h])
+			before[h]++
+		}
+		if c.willing == 0 {
+			c.turn = unwilling + pauses
+		}
+	}
 }
 
 // judge hashes a complete candidate.

@@ -6,7 +6,8 @@
 // candidate of its own, fetched only from those who claim it, and only the
 // info-hash says which was right. Pieces are asked of all of them at once;
 // one that does not come in time is asked of others too, while a late answer
-// still counts.
+// still counts. Claims cost nothing, so memory is bounded by what is fetched, and
+// where not all candidates fit, the hosts that claim them take turns.
 //
 // If a candidate is complete and its hash is wrong, all of it is thrown away.
 // If one peer sent it all, that peer lied. If several did, the candidate is

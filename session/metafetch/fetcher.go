@@ -2,6 +2,7 @@ package metafetch
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -39,10 +40,6 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// maxCandidates bounds the sizes that are kept apart. A peer that claims
-// another is not asked.
-const maxCandidates = 64
-
 // Request is a piece to be asked of a peer.
 type Request struct {
 	Peer  uint32
@@ -68,6 +65,7 @@ type Fetcher struct {
 // peer is one that has the dictionary, or says so.
 type peer struct {
 	id     uint32
+	host   netip.Addr
 	c      *candidate        // of the size it claims; nil if that makes no sense
 	asked  map[int]time.Time // pieces it has not sent yet, and when they were asked for
 	idle   time.Time         // is not asked before this
@@ -83,7 +81,7 @@ func New(hash [20]byte, cfg Config) *Fetcher {
 // forget drops what p was asked for: an answer does not count any more.
 func (p *peer) forget() {
 	for n := range p.asked {
-		p.c.owed[n]--
+		p.c.settled(n)
 	}
 	clear(p.asked)
 }
@@ -99,11 +97,13 @@ func (f *Fetcher) find(id uint32) (at int, p *peer) {
 
 // Join tells that a peer answers requests, and which size it claims. A later
 // call replaces the claim; a size below 1 or above the limit means that it has
-// nothing.
-func (f *Fetcher) Join(id uint32, size int) {
+// nothing. host is what the peer shares with others who may be the same party:
+// where not all can be tried at once, all of one host have no more turns than one
+// of another.
+func (f *Fetcher) Join(id uint32, host netip.Addr, size int) {
 	at, p := f.find(id)
 	if p == nil {
-		p = &peer{id: id, asked: map[int]time.Time{}}
+		p = &peer{id: id, host: host, asked: map[int]time.Time{}}
 		f.peers = slices.Insert(f.peers, at, p)
 	}
 	if p.c != nil && p.c.size == size {
@@ -182,9 +182,9 @@ func (f *Fetcher) Data(id uint32, piece, total int, data []byte, now time.Time) 
 		return Result{}
 	}
 	delete(p.asked, piece)
-	c.owed[piece]--
+	c.settled(piece)
 	p.pauses = 0
-	if c.pieces[piece] != nil || c.alone != 0 && c.alone != id {
+	if c.pieces == nil || c.pieces[piece] != nil || c.alone != 0 && c.alone != id {
 		return Result{}
 	}
 	c.put(piece, id, data)
@@ -208,13 +208,15 @@ func (f *Fetcher) Requests(now time.Time) (reqs []Request, next time.Time) {
 		}
 	}
 	f.expire(now)
+	f.census()
 	for _, c := range f.affordable() {
-		f.choose(c, now)
+		c.begin()
+		c.choose(now, f.cfg.Patience)
 		if c.alone != 0 && c.peers > 1 {
 			sooner(c.until)
 		}
-		for _, p := range f.peers {
-			if p.c != c || c.alone != 0 && c.alone != p.id {
+		for _, p := range c.claim {
+			if c.alone != 0 && c.alone != p.id {
 				continue
 			}
 			if p.idle.After(now) {
@@ -286,19 +288,19 @@ func (f *Fetcher) ask(c *candidate, p *peer, now time.Time) (reqs []Request) {
 // have their turn before one has it again. A turn is bounded, and the next one
 // of the same peer is longer, so that neither liars that take their time can keep
 // the others waiting for ever, nor is an honest peer too slow for ever.
-func (f *Fetcher) choose(c *candidate, now time.Time) {
+func (c *candidate) choose(now time.Time, patience time.Duration) {
 	if !c.distrusted || c.alone != 0 {
 		return
 	}
 	var next *peer
-	for _, p := range f.peers {
-		if p.c == c && !p.idle.After(now) && (next == nil || p.turns < next.turns) {
+	for _, p := range c.claim {
+		if !p.idle.After(now) && (next == nil || p.turns < next.turns) {
 			next = p
 		}
 	}
 	if next != nil {
 		next.turns++
-		c.alone, c.until = next.id, now.Add(f.cfg.Patience<<min(next.turns, 6))
+		c.alone, c.until = next.id, now.Add(patience<<min(next.turns, 6))
 	}
 }
 
@@ -307,8 +309,8 @@ func (f *Fetcher) choose(c *candidate, now time.Time) {
 // claims to have anything.
 func (f *Fetcher) Progress() (have, pieces, size int) {
 	for _, c := range f.candidates {
-		if n := len(c.pieces) - c.missing; size == 0 || n*pieces > have*len(c.pieces) {
-			have, pieces, size = n, len(c.pieces), c.size
+		if n := c.count() - c.missing; size == 0 || n*pieces > have*c.count() {
+			have, pieces, size = n, c.count(), c.size
 		}
 	}
 	return have, pieces, size

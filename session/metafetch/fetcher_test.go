@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha1"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ type other struct {
 	size  int
 	data  []byte
 	delay time.Duration
+	host  int  // 0 means one of its own
 	mute  bool // never answers
 	no    bool // rejects
 	asked int
@@ -49,9 +51,14 @@ func (w *world) add(id uint32, o other) *other {
 		o.size = len(o.data)
 	}
 	w.peers[id] = &o
-	w.f.Join(id, o.size)
+	if o.host == 0 {
+		o.host = int(id)
+	}
+	w.f.Join(id, host(o.host), o.size)
 	return &o
 }
+
+func host(n int) netip.Addr { return netip.AddrFrom4([4]byte{20, 0, byte(n >> 8), byte(n)}) }
 
 // run goes on until the dictionary is there or limit has passed.
 func (w *world) run(limit time.Duration) time.Duration {
@@ -213,7 +220,7 @@ func TestNobodyThere(t *testing.T) {
 	}
 	// One of them learns the dictionary later.
 	w.peers[1].data, w.peers[1].size = info, len(info)
-	w.f.Join(1, len(info))
+	w.f.Join(1, host(1), len(info))
 	w.run(time.Hour)
 	w.wantInfo(info)
 }
@@ -308,7 +315,7 @@ func TestPeerThatIsToSendAllAloneMayLeave(t *testing.T) {
 func TestUnaskedDataIsIgnored(t *testing.T) {
 	info := random(2*PieceSize, 1)
 	f := New(sha1.Sum(info), Config{})
-	f.Join(1, len(info))
+	f.Join(1, host(1), len(info))
 	if r := f.Data(1, 0, len(info), info[:PieceSize], start); r.Used {
 		t.Error("data that nobody asked for was used")
 	}
@@ -346,15 +353,20 @@ func (f *Fetcher) held() (n int) {
 	return n
 }
 
+// begun is the number of pieces that there are lists for.
+func (f *Fetcher) begun() (n int) {
+	for _, c := range f.candidates {
+		n += max(len(c.pieces), len(c.from), len(c.owed), len(c.latest))
+	}
+	return n
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	const most = 64 * PieceSize
 	info := random(10, 1)
 	f := New(sha1.Sum(info), Config{MaxSize: most})
 	for id := range uint32(200) {
-		f.Join(id, most-int(id))
-	}
-	if len(f.candidates) != maxCandidates {
-		t.Fatalf("%d candidates", len(f.candidates))
+		f.Join(id, host(int(id)), most-int(id))
 	}
 	now := start
 	for range 500 {
@@ -368,6 +380,9 @@ func TestMemoryIsBounded(t *testing.T) {
 		now = now.Add(time.Second)
 		if n := f.held(); n > 2*most+4*PieceSize {
 			t.Fatalf("%d bytes are held, at most %d", n, 2*most)
+		}
+		if n := f.begun(); n > 2*most/PieceSize {
+			t.Fatalf("there is room for %d pieces, want at most %d", n, 2*most/PieceSize)
 		}
 	}
 }
@@ -431,7 +446,7 @@ func BenchmarkLargest(b *testing.B) {
 	for b.Loop() {
 		f := New(sum, Config{})
 		for id := range uint32(80) {
-			f.Join(id, len(info))
+			f.Join(id, host(int(id)), len(info))
 		}
 		for done := false; !done; {
 			reqs, _ := f.Requests(start)
@@ -469,9 +484,9 @@ func TestSlowLiarsTakeTurns(t *testing.T) {
 	info := random(20*PieceSize, 21)
 	wrong := random(20*PieceSize, 22)
 	w := newWorld(t, info, Config{Pipeline: 1})
-	w.f.Join(1, len(wrong))
-	w.f.Join(2, len(wrong))
-	w.f.Join(3, len(info))
+	w.f.Join(1, host(1), len(wrong))
+	w.f.Join(2, host(2), len(wrong))
+	w.f.Join(3, host(3), len(info))
 	c := w.f.candidates[0]
 	c.distrusted = true
 	for step := 0; step < 100_000 && w.info == nil; step++ {
