@@ -25,6 +25,10 @@ type disk struct {
 	probe probe
 	bytes haveBytes
 
+	// unproved are pieces that the resume database claims and that are not had
+	// until they were hashed. The claim of one that is bad is taken back.
+	unproved *piece.Bitfield
+
 	changes changes
 	synced  bool // the end of the download was handled
 	clean   bool // the resume database says of every file what it is now
@@ -162,6 +166,11 @@ func (t *torrent) gotPiece(i piece.Index) {
 // losePiece takes back a piece that turned out not to be there.
 func (t *torrent) losePiece(i piece.Index) {
 	if !t.pick.Have().Has(i) {
+		if u := t.disk.unproved; u != nil && u.Clear(i) {
+			t.disk.clean = false
+			t.e.log.revoke(i)
+			t.s.persist.touch(t.e, t.disk.files)
+		}
 		return
 	}
 	t.pick.Lost(i)
@@ -342,6 +351,7 @@ func (t *torrent) startCheck(want *piece.Bitfield) {
 		t.drop(t.peers.all[0], errNotReady)
 	}
 	t.disk.clean, t.disk.synced = false, false
+	t.e.checking.Store(true)
 	c := &check{want: want, left: want.Clone(), total: want.Count(), began: t.now}
 	t.disk.check = c
 	files := t.disk.files
@@ -373,6 +383,8 @@ func (t *torrent) forgetFiles() error {
 	for i := range t.meta.Files {
 		forget.Clean = append(forget.Clean, resume.Clean{File: i, Size: -1})
 	}
+	t.e.claiming.Lock() // what was about to be recorded of the files is older
+	defer t.e.claiming.Unlock()
 	return t.s.db.Commit([]resume.Commit{forget})
 }
 
@@ -416,8 +428,11 @@ func (g *checked) apply(t *torrent) {
 		return
 	}
 	t.disk.check = nil
+	t.e.checking.Store(g.c.left.Count() > 0)
 	if g.err == nil {
-		t.e.verified()
+		if !t.disk.redo {
+			t.e.verified()
+		}
 		t.disk.probe.next = t.now // an error that there was may be gone
 	}
 	switch {

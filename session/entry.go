@@ -20,7 +20,9 @@ type entry struct {
 	log   journal
 
 	flushing sync.Mutex  // held while the journal is being written
+	claiming sync.Mutex  // held while claims are made or taken back, so that they come in their order
 	tainted  atomic.Bool // a sync failed and its pieces were not verified since
+	checking atomic.Bool // the loop has pieces to verify: no file counts as known
 	stopping atomic.Bool // a limit is stopping it
 
 	arranging sync.Mutex    // held while file priorities change

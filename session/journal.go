@@ -14,11 +14,14 @@ import (
 type journal struct {
 	mu     sync.Mutex
 	now    unsaved
-	shaken bool    // a sync failed: see shake
-	rate   float64 // of the last sync that was worth measuring, bytes a second; 0 before it
+	flight []piece.Index // taken by takeGood and not claimed yet; what is lost meanwhile leaves it
+	shaken bool          // a sync failed: see shake
+	rate   float64       // of the last sync that was worth measuring, bytes a second; 0 before it
 }
 
-// unsaved is what is to be recorded of a torrent.
+// unsaved is what is to be recorded of a torrent. A piece that was lost and
+// fetched again is in both lists: its old claim speaks of bytes that are no
+// longer there, and the new one has to wait for its sync.
 type unsaved struct {
 	good  []piece.Index
 	lost  []piece.Index
@@ -28,15 +31,24 @@ type unsaved struct {
 func (j *journal) add(i piece.Index, n int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.now.lost = without(j.now.lost, i)
 	j.now.good = append(j.now.good, i)
 	j.now.bytes += n
 }
 
+// drop notes that a piece which was good is lost.
 func (j *journal) drop(i piece.Index) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.now.good = without(j.now.good, i)
+	j.flight = without(j.flight, i)
+	j.now.lost = append(j.now.lost, i)
+}
+
+// revoke is drop for a piece that did not come to this journal: only an earlier
+// loop has claimed it.
+func (j *journal) revoke(i piece.Index) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.now.lost = append(j.now.lost, i)
 }
 
@@ -47,7 +59,9 @@ func without(s []piece.Index, i piece.Index) []piece.Index {
 	return slices.DeleteFunc(s, func(x piece.Index) bool { return x == i })
 }
 
-// takeGood takes the pieces to be claimed: none after a sync that failed.
+// takeGood takes the pieces to be claimed: none after a sync that failed, and
+// none whose old claim is still to be taken back. landed says which of them are
+// still good when they were synced.
 func (j *journal) takeGood() unsaved {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -56,7 +70,38 @@ func (j *journal) takeGood() unsaved {
 	}
 	u := unsaved{good: j.now.good, bytes: j.now.bytes}
 	j.now.good, j.now.bytes = nil, 0
+	if lost := setOf(j.now.lost); len(lost) > 0 {
+		u.good = slices.DeleteFunc(u.good, func(i piece.Index) bool {
+			if lost[i] {
+				j.now.good = append(j.now.good, i)
+			}
+			return lost[i]
+		})
+	}
+	j.flight = slices.Clone(u.good)
 	return u
+}
+
+// landed ends what takeGood began: those pieces, but for what was lost since.
+func (j *journal) landed() []piece.Index {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	good := j.flight
+	j.flight = nil
+	return good
+}
+
+func setOf(lists ...[]piece.Index) map[piece.Index]bool {
+	var set map[piece.Index]bool
+	for _, list := range lists {
+		for _, i := range list {
+			if set == nil {
+				set = make(map[piece.Index]bool, len(list))
+			}
+			set[i] = true
+		}
+	}
+	return set
 }
 
 // shake notes that a sync failed. What was written before that is in doubt, and
@@ -99,20 +144,22 @@ func (j *journal) takeLost() []piece.Index {
 }
 
 // giveBack returns what could not be written. What came to the journal in the
-// meantime is newer and wins.
+// meantime is newer: a piece that was lost since is not good any more. One that
+// became good since is still to be taken back first.
 func (j *journal) giveBack(u unsaved) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	newer := make(map[piece.Index]bool, len(j.now.good)+len(j.now.lost))
-	for _, list := range [][]piece.Index{j.now.good, j.now.lost} {
-		for _, i := range list {
-			newer[i] = true
-		}
-	}
-	older := func(i piece.Index) bool { return newer[i] }
-	j.now.good = append(slices.DeleteFunc(u.good, older), j.now.good...)
-	j.now.lost = append(slices.DeleteFunc(u.lost, older), j.now.lost...)
+	newer, lost := setOf(j.now.good, j.now.lost), setOf(j.now.lost)
+	j.now.good = append(slices.DeleteFunc(u.good, func(i piece.Index) bool { return newer[i] }), j.now.good...)
+	j.now.lost = append(slices.DeleteFunc(u.lost, func(i piece.Index) bool { return lost[i] }), j.now.lost...)
 	j.now.bytes += u.bytes
+}
+
+// losses are the pieces whose claims are still to be taken back.
+func (j *journal) losses() []piece.Index {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.now.lost)
 }
 
 // size is how many bytes wait for a sync, and how many of them one may be

@@ -26,18 +26,18 @@ func TestJournal(t *testing.T) {
 	j.drop(1)
 	check("lost after it was good", j, list{2}, list{1})
 	j.add(1, 10)
-	check("good again", j, list{2, 1}, nil)
+	check("good again: the old claim goes first", j, list{2, 1}, list{1})
 	j.drop(3)
-	u := j.takeGood()
-	u.lost = j.takeLost()
-	if !slices.Equal(u.good, list{2, 1}) || !slices.Equal(u.lost, list{3}) {
+	u := unsaved{lost: j.takeLost()}
+	u.good = j.takeGood().good
+	if !slices.Equal(u.good, list{2, 1}) || !slices.Equal(u.lost, list{1, 3}) {
 		t.Errorf("took %v and %v", u.good, u.lost)
 	}
 	check("taken", j, nil, nil)
 	j.add(4, 10)
 	j.drop(5)
 	j.giveBack(u)
-	check("given back", j, list{2, 1, 4}, list{3, 5})
+	check("given back", j, list{2, 1, 4}, list{1, 3, 5})
 }
 
 // TestJournalGiveBackIsOlder: what happened since it was taken is newer than
@@ -51,8 +51,39 @@ func TestJournalGiveBackIsOlder(t *testing.T) {
 	j.drop(1)
 	j.add(2, 10)
 	j.giveBack(u)
-	if !slices.Equal(j.now.good, []piece.Index{2}) || !slices.Equal(j.now.lost, []piece.Index{1}) {
-		t.Errorf("good %v, lost %v; want 2 good and 1 lost", j.now.good, j.now.lost)
+	if !slices.Equal(j.now.good, []piece.Index{2}) || !slices.Equal(j.now.lost, []piece.Index{2, 1}) {
+		t.Errorf("good %v, lost %v; want 2 good once its old claim is gone, and 1 lost", j.now.good, j.now.lost)
+	}
+}
+
+// TestJournalClaimsInOrder: an old claim is taken back before the piece is
+// claimed anew, and what was lost while it was synced is not claimed.
+func TestJournalClaimsInOrder(t *testing.T) {
+	type list = []piece.Index
+	j := &journal{}
+	j.revoke(1)
+	j.add(1, 10)
+	j.add(2, 10)
+	j.add(3, 10)
+	if u := j.takeGood(); !slices.Equal(u.good, list{2, 3}) {
+		t.Errorf("took %v, want what has no old claim", u.good)
+	}
+	j.drop(3) // while they are synced
+	j.add(3, 10)
+	if got := j.landed(); !slices.Equal(got, list{2}) {
+		t.Errorf("to be claimed: %v, want piece 2", got)
+	}
+	if got := j.landed(); len(got) != 0 {
+		t.Errorf("to be claimed twice: %v", got)
+	}
+	if got := j.takeLost(); !slices.Equal(got, list{1, 3}) {
+		t.Errorf("to be taken back: %v, want 1 and 3", got)
+	}
+	if u := j.takeGood(); !slices.Equal(u.good, list{1, 3}) || !slices.Equal(j.landed(), list{1, 3}) {
+		t.Errorf("took %v, want 1 and 3", u.good)
+	}
+	if !j.empty() {
+		t.Error("something is left")
 	}
 }
 

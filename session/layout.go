@@ -42,6 +42,12 @@ func (l layout) span(i int) (first, last piece.Index, ok bool) {
 	return first, last, true
 }
 
+// ends is how long file i has to be to hold its share of piece n, bytes.
+func (l layout) ends(i int, n piece.Index) int64 {
+	f := l.info.Files[i]
+	return min(l.geo.Offset(n)+l.geo.Length(n)-f.Offset, f.Length)
+}
+
 // each calls f with every piece that overlaps file i.
 func (l layout) each(i int, f func(piece.Index)) {
 	if first, last, ok := l.span(i); ok {

@@ -81,6 +81,9 @@ func (t *torrent) open() (plan recovery, err error) {
 	if err != nil {
 		return plan, err
 	}
+	for _, i := range t.e.log.losses() { // an earlier loop could not record them
+		claimed.Clear(i)
+	}
 	known, err := t.s.db.Files(h, len(t.meta.Files))
 	if err != nil {
 		return plan, err
@@ -93,7 +96,7 @@ func (t *torrent) open() (plan recovery, err error) {
 		Info: &t.meta.Info, Dir: rec.Dir, Prealloc: t.s.cfg.Prealloc, Create: fresh, Skip: skips(t.disk.prio),
 		MarkDirty: func(files []int) error {
 			defer t.in.post(marked{})
-			return t.s.db.MarkDirty(h, files)
+			return t.s.persist.markDirty(t.e, files)
 		},
 		Done: func(r storage.Result) { t.in.post(written(r)) },
 	})
@@ -121,10 +124,7 @@ func (t *torrent) open() (plan recovery, err error) {
 	}
 	plan.changed, plan.stats = join(t.whileShared(plan.changed, stats), held), stats
 	for _, i := range held { // they may be as they were
-		t.disk.each(i, func(n piece.Index) {
-			plan.check.Set(n)
-			plan.have.Clear(n)
-		})
+		t.disk.each(i, plan.doubt)
 	}
 	return plan, nil
 }
@@ -138,25 +138,36 @@ func nothingAt(dir, name string) bool {
 
 // recovery is what the resume state and the files together say.
 type recovery struct {
-	have  *piece.Bitfield // trusted without a look at the data
-	check *piece.Bitfield // to be hashed before anything else
-	clean bool            // the database says of every file what it is
+	have     *piece.Bitfield // trusted without a look at the data
+	check    *piece.Bitfield // to be hashed before anything else
+	unproved *piece.Bitfield // those of check that the database claims
+	clean    bool            // the database says of every file what it is
 
 	stats    []storage.FileStat // what the files are
 	changed  []int              // files that somebody wrote to since they were complete
 	released []int              // files that were held, before the user had everything verified
 }
 
+// doubt has a piece hashed, whether it is claimed or not.
+func (r *recovery) doubt(n piece.Index) {
+	r.check.Set(n)
+	if r.have.Clear(n) {
+		r.unproved.Set(n)
+	}
+}
+
 // recoverPieces decides which pieces are trusted and which are hashed.
 //
 //   - A file that was being written when the daemon died is dirty. Its claimed
-//     pieces were synced before they were claimed, and are trusted; all others
-//     are hashed, so that what was finished since the last sync is found.
+//     pieces were synced before they were claimed, and are trusted as far as
+//     the file goes; all others are hashed, so that what was finished since the
+//     last sync is found.
 //   - A file that was closed properly must have the size and time that were
 //     recorded then. If it has not, somebody changed it: its pieces are hashed.
 //   - A file that was never seen but exists was there before: it is hashed.
 func recoverPieces(l layout, prio []Priority, claimed *piece.Bitfield, known []resume.FileStat, stats []storage.FileStat) recovery {
-	r := recovery{have: claimed, check: piece.NewBitfield(l.geo.Pieces()), clean: true}
+	count := l.geo.Pieces()
+	r := recovery{have: claimed, check: piece.NewBitfield(count), unproved: piece.NewBitfield(count), clean: true}
 	for i, f := range l.info.Files {
 		first, last, ok := l.span(i)
 		if !ok || f.Pad {
@@ -174,7 +185,7 @@ func recoverPieces(l layout, prio []Priority, claimed *piece.Bitfield, known []r
 			switch {
 			case same && !k.Dirty, parts && !k.Dirty:
 			case k.Dirty && st.Exists:
-				if !claimed.Has(n) {
+				if !claimed.Has(n) || l.ends(i, n) > st.Size {
 					r.check.Set(n)
 				}
 			case st.Exists || claimed.Has(n):
@@ -183,7 +194,7 @@ func recoverPieces(l layout, prio []Priority, claimed *piece.Bitfield, known []r
 		}
 	}
 	for n := range r.check.Indexes() {
-		r.have.Clear(n)
+		r.doubt(n)
 	}
 	if !slices.ContainsFunc(l.info.Files, func(f metainfo.File) bool { return f.Pad }) {
 		return r
@@ -229,7 +240,12 @@ func (t *torrent) begin(plan recovery) {
 	t.choke.policy = choker.New(choker.Config{Slots: t.s.cfg.UploadSlotsPerTorrent}, t.rng)
 	t.flow.init(t, Limits{Up: rec.LimitUp, Down: rec.LimitDown})
 	t.e.clearProblem()
-	t.disk.clean = plan.clean
+	t.disk.clean, t.disk.unproved = plan.clean, plan.unproved
+	t.e.checking.Store(false)
+	if t.e.log.lacks() {
+		t.disk.clean = false
+		t.s.persist.touch(t.e, t.disk.files)
+	}
 	t.disk.changes.held = plan.released
 	t.release()
 	t.e.hold.looked.Store(true)
@@ -374,7 +390,11 @@ func (t *torrent) recordComplete() {
 	}
 	files, marks := t.disk.files, t.disk.marks
 	t.spawn(func() {
-		if err := t.s.persist.flush(t.e, files, true); err != nil {
+		err := t.s.persist.flush(t.e, files, true)
+		if errors.Is(err, errChecking) {
+			return // it is complete once more after that, or not
+		}
+		if err != nil {
 			t.log.Warn("recording the completed torrent", "err", err)
 			return
 		}
@@ -395,7 +415,7 @@ func (t *torrent) shutdown() {
 	t.disk.files.Flush()
 	t.settleEvents(t.in.close())
 	if !t.disk.clean {
-		clean := t.disk.err == nil && t.disk.check == nil && t.disk.todo == nil
+		clean := t.disk.err == nil && t.disk.check == nil && t.disk.todo == nil && !t.disk.redo
 		if err := t.s.persist.flush(t.e, t.disk.files, clean); err != nil {
 			t.log.Error("recording progress at the end", "err", err)
 		} else if clean && t.pick.Missing() == 0 {
@@ -434,6 +454,9 @@ func (t *torrent) settleEvents(left []event) {
 			if ev.c == t.disk.check {
 				for _, i := range ev.good {
 					t.gotPiece(i)
+				}
+				for _, i := range ev.bad {
+					t.losePiece(i)
 				}
 			}
 		}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -199,15 +200,42 @@ func (p *persister) flush(e *entry, files *storage.Torrent, clean bool) error {
 
 // writeLost takes back claims: what is not there must not wait for a disk.
 func (p *persister) writeLost(e *entry, files *storage.Torrent) error {
+	e.claiming.Lock()
+	defer e.claiming.Unlock()
+	if err := p.takeBack(e); err != nil {
+		p.putBack(e, waiting{files: files})
+		return err
+	}
+	return nil
+}
+
+// takeBack does what writeLost says. The caller holds e.claiming.
+func (p *persister) takeBack(e *entry) error {
 	lost := e.log.takeLost()
 	if len(lost) == 0 {
 		return nil
 	}
-	if err := p.s.db.Commit([]resume.Commit{{Hash: e.hash, Lost: lost}}); err != nil {
-		return p.again(e, files, unsaved{lost: lost}, err)
+	err := p.s.db.Commit([]resume.Commit{{Hash: e.hash, Lost: lost}})
+	if err != nil {
+		e.log.giveBack(unsaved{lost: lost})
 	}
-	return nil
+	return err
 }
+
+// markDirty notes that files of e are about to be written to. The claims of a
+// dirty file are trusted at the next start, so those that are wrong go first.
+func (p *persister) markDirty(e *entry, files []int) error {
+	e.claiming.Lock()
+	defer e.claiming.Unlock()
+	if err := p.takeBack(e); err != nil {
+		return err
+	}
+	return p.s.db.MarkDirty(e.hash, files)
+}
+
+// errChecking means that files were not recorded as they are, since they are
+// being verified. What was synced is claimed.
+var errChecking = errors.New("the content is being verified")
 
 // write does what flush says. The caller holds e.flushing.
 func (p *persister) write(e *entry, files *storage.Torrent, clean bool) error {
@@ -218,48 +246,70 @@ func (p *persister) write(e *entry, files *storage.Torrent, clean bool) error {
 		defer files.Still()()
 	}
 	u := e.log.takeGood()
-	good := u.good
 	var unsynced error
-	if len(good) > 0 || clean {
+	if len(u.good) > 0 || clean {
 		began := time.Now()
 		unsynced = files.Sync()
 		e.log.synced(u.bytes, time.Since(began))
 	}
 	if unsynced != nil {
-		p.unsynced(e, good, unsynced)
+		p.unsynced(e, e.log.landed(), unsynced)
 		u = unsaved{}
 	}
-	clean = clean && !e.tainted.Load()
-	c := resume.Commit{Hash: e.hash, Changed: u.good, Stats: e.counters()}
 	var seal []storage.FileStat
-	if clean {
+	if clean = clean && !e.tainted.Load(); clean {
 		// What was sealed is what was verified; a look now could find a file
 		// that was changed since.
 		if seal = files.Sealed(); seal == nil {
 			var err error
 			if seal, err = files.Stat(); err != nil {
+				u.good = e.log.landed()
 				return p.again(e, files, u, err)
 			}
 		}
-		for i, st := range seal {
-			f := resume.Clean{File: i, Size: st.Size, ModTime: st.ModTime}
-			if !st.Exists {
-				f.Size, f.ModTime = -1, 0
-			}
-			c.Clean = append(c.Clean, f)
-		}
 	}
-	if err := p.s.db.Commit([]resume.Commit{c}); err != nil {
-		return p.again(e, files, u, err)
-	}
+	known, err := p.claim(e, u.bytes, seal)
 	switch {
-	case clean:
+	case err != nil:
+		p.putBack(e, waiting{files: files})
+		return err
+	case known:
 		files.Unmark()
 		files.Seal(seal)
 	case unsynced != nil:
 		return fmt.Errorf("syncing files: %w", unsynced)
+	case clean:
+		return errChecking
 	}
 	return nil
+}
+
+// claim records the pieces that were synced, less those that were lost
+// meanwhile, and what the files are: known says that this was done too.
+func (p *persister) claim(e *entry, bytes int64, seal []storage.FileStat) (known bool, err error) {
+	e.claiming.Lock()
+	defer e.claiming.Unlock()
+	good := e.log.landed()
+	c := resume.Commit{Hash: e.hash, Changed: good, Stats: e.counters()}
+	if known = seal != nil && !e.checking.Load(); known {
+		c.Clean = asClean(seal)
+	}
+	if err = p.s.db.Commit([]resume.Commit{c}); err != nil {
+		e.log.giveBack(unsaved{good: good, bytes: bytes})
+	}
+	return known, err
+}
+
+// asClean is how the resume database has files that are synced and closed.
+func asClean(stats []storage.FileStat) []resume.Clean {
+	out := make([]resume.Clean, len(stats))
+	for i, st := range stats {
+		out[i] = resume.Clean{File: i, Size: st.Size, ModTime: st.ModTime}
+		if !st.Exists {
+			out[i].Size, out[i].ModTime = -1, 0
+		}
+	}
+	return out
 }
 
 // again gives back what could not be recorded, to be tried once more soon.

@@ -157,15 +157,27 @@ func TestRecoverPieces(t *testing.T) {
 			[2]storage.FileStat{there, there},
 			is(0, 5), is(1, 2, 3),
 		},
+		{
+			"killed, and the file was cut short", is(0, 1, 2, 5),
+			[2]resume.FileStat{{Dirty: true}, known},
+			[2]storage.FileStat{{Exists: true, Size: 40 << 10}, there},
+			is(0, 1, 5), is(2, 3),
+		},
 		{"killed, and the file is gone", is(0), [2]resume.FileStat{{Dirty: true}, known}, [2]storage.FileStat{{}, there}, is(), is(0)},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			claimed := x.claimed.Clone()
 			r := recoverPieces(l, priorities(nil, 2), x.claimed, x.known[:], x.stats[:])
 			if string(r.have.Bytes()) != string(x.have.Bytes()) {
 				t.Errorf("trusted %08b, want %08b", r.have.Bytes(), x.have.Bytes())
 			}
 			if string(r.check.Bytes()) != string(x.check.Bytes()) {
 				t.Errorf("to be hashed %08b, want %08b", r.check.Bytes(), x.check.Bytes())
+			}
+			for i := range piece.Index(8) {
+				if want := claimed.Has(i) && x.check.Has(i); r.unproved.Has(i) != want {
+					t.Errorf("piece %d is claimed and to be proved: %t, want %t", i, r.unproved.Has(i), want)
+				}
 			}
 		})
 	}

@@ -1,0 +1,282 @@
+package session
+
+import (
+	"context"
+	"crypto/sha1"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"btd/piece"
+	"btd/storage/resume"
+)
+
+// right is the set of pieces whose bytes below dir are what they should be.
+func (c content) right(t *testing.T, dir string) *piece.Bitfield {
+	t.Helper()
+	all := make([]byte, c.meta.Total)
+	for _, x := range c.meta.Files {
+		b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(x.Path)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		copy(all[x.Offset:x.Offset+x.Length], b)
+	}
+	out := piece.NewBitfield(c.meta.Pieces())
+	for n := range c.meta.Pieces() {
+		from := int64(n) * c.meta.PieceLength
+		if sha1.Sum(all[from:min(from+c.meta.PieceLength, c.meta.Total)]) == c.meta.Sum(n) {
+			out.Set(piece.Index(n))
+		}
+	}
+	return out
+}
+
+// claimsAreRight fails the test if a piece is claimed whose bytes are wrong, or,
+// with all set, if one is not claimed whose bytes are right.
+func claimsAreRight(t *testing.T, s *Session, c content, all bool) {
+	t.Helper()
+	claimed := claims(t, s, c)
+	right := c.right(t, s.cfg.Dir)
+	for n := range c.meta.Pieces() {
+		i := piece.Index(n)
+		if claimed.Has(i) && !right.Has(i) {
+			t.Errorf("piece %d is claimed, and its bytes are wrong", i)
+		}
+		if all && right.Has(i) && !claimed.Has(i) {
+			t.Errorf("piece %d is here, and not claimed", i)
+		}
+	}
+}
+
+// wholeThenClosed is a session that had all of c, and was closed.
+func wholeThenClosed(t *testing.T, c content) *Session {
+	t.Helper()
+	s := open(t, nil)
+	copyOf(t, c, s.cfg.Dir)
+	add(t, s, c, AddOptions{})
+	await(t, s, c, "the whole content", complete)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// damages are what may happen to a file while the daemon does not run.
+var damages = []struct {
+	name   string
+	damage func(t *testing.T, path string)
+	bad    int // pieces of 64 KiB
+}{
+	{"gone", func(t *testing.T, path string) {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}, 16},
+	{"changed", func(t *testing.T, path string) {
+		for n := range int64(10) {
+			scribble(t, path, n<<16+5)
+		}
+		age(t, path)
+	}, 10},
+	{"cut short", func(t *testing.T, path string) {
+		if err := os.Truncate(path, 300_000); err != nil {
+			t.Fatal(err)
+		}
+		age(t, path)
+	}, 12},
+}
+
+// onRecord waits until the database says of all pieces that they are here, and
+// of all files what they are.
+func onRecord(t *testing.T, s *Session, c content) {
+	t.Helper()
+	until(t, "record of pieces and files", func() bool {
+		files, err := s.db.Files(c.meta.Hash, len(c.meta.Files))
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := claims(t, s, c).All()
+		for _, f := range files {
+			known = known && f.Known && !f.Dirty
+		}
+		return known
+	})
+}
+
+// age gives a file a time of its own, before the next start: the clock of a file
+// system may stand still for some milliseconds.
+func age(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRepairCutShort: of a file that was damaged between two runs, what is not
+// repaired yet when the daemon stops is still missing at the next start, and at
+// no moment does the database claim it once something was written.
+func TestRepairCutShort(t *testing.T) {
+	for _, x := range damages {
+		for _, blocks := range []int{0, 25} {
+			name := x.name + ", nothing given"
+			if blocks > 0 {
+				name = x.name + ", some given"
+			}
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				c := makeContent(t, 64<<10, map[string]int{"x": 1 << 20, "y": 1 << 20})
+				s := wholeThenClosed(t, c)
+				x.damage(t, filepath.Join(s.cfg.Dir, "content", "x"))
+				seed := rationedSeed(t, c)
+				s = reopen(t, s)
+				// A seed is looked at when somebody asks for it.
+				if err := s.AddPeers(t.Context(), c.meta.Hash, addrsOf(seed.fakeSeed)); err != nil {
+					t.Fatal(err)
+				}
+				seed.give(blocks)
+				least := c.meta.Pieces() - x.bad + blocks/4/2 // the others may be begun
+				v := await(t, s, c, "the repair to begin", func(v Torrent) bool {
+					return v.State == StateDownloading && v.PiecesHave >= least
+				})
+				if v.PiecesHave >= c.meta.Pieces() {
+					t.Errorf("%d of %d pieces are had, with %d blocks given", v.PiecesHave, v.Pieces, blocks)
+				}
+				if blocks > 0 { // a daemon that is killed now has these claims
+					claimsAreRight(t, s, c, false)
+				}
+				seed.l.Close() // it is not to be called again
+
+				s = reopen(t, s)
+				v = await(t, s, c, "the loop", func(v Torrent) bool {
+					return v.State == StateDownloading || v.State == StateSeeding
+				})
+				claimsAreRight(t, s, c, true)
+				if have := c.right(t, s.cfg.Dir).Count(); v.State != StateDownloading || v.PiecesHave != have {
+					t.Errorf("%s with %d pieces, of which %d are right", v.State, v.PiecesHave, have)
+				}
+				if err := s.AddPeers(t.Context(), c.meta.Hash, addrs(seedOf(t, c, nil))); err != nil {
+					t.Fatal(err)
+				}
+				await(t, s, c, "completion", complete)
+				c.same(t, s.cfg.Dir)
+			})
+		}
+	}
+}
+
+// TestStopDuringTheCheckOfDamage: what a check has found bad before it was cut
+// short stays found, and the rest is looked at by the next one.
+func TestStopDuringTheCheckOfDamage(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"x": 1 << 20, "y": 1 << 20})
+	s := wholeThenClosed(t, c)
+	damages[0].damage(t, filepath.Join(s.cfg.Dir, "content", "x"))
+	seed := rationedSeed(t, c)
+	s = reopen(t, s, func(cfg *Config) { cfg.ActiveChecks = 1 })
+	s.checks <- struct{}{} // no check gets its turn
+	if err := s.AddPeers(t.Context(), c.meta.Hash, addrsOf(seed.fakeSeed)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, s, c, "the check", func(v Torrent) bool { return v.State == StateChecking })
+	loop := s.byWire(c.meta.Hash.Wire()).running()
+	inLoop(t, s, c, func(t *torrent) {
+		(&checked{c: t.disk.check, bad: []piece.Index{0, 1, 2}}).apply(t)
+		t.stop()
+		(&checked{c: t.disk.check, end: true, err: context.Canceled}).apply(t)
+	})
+	<-loop.done
+	if claimed := claims(t, s, c); claimed.Has(0) || claimed.Has(2) || !claimed.Has(3) || !claimed.Has(16) {
+		t.Errorf("claimed are %08b, want all but the three that were found bad", claimed.Bytes())
+	}
+	s = reopen(t, s)
+	if err := s.AddPeers(t.Context(), c.meta.Hash, addrsOf(seed.fakeSeed)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, s, c, "the end of the check", func(v Torrent) bool { return v.State == StateDownloading && v.PiecesHave == 16 })
+	seed.l.Close()
+	s = reopen(t, s)
+	claimsAreRight(t, s, c, true)
+	if v := await(t, s, c, "the loop", func(v Torrent) bool { return v.State == StateDownloading }); v.PiecesHave != 16 {
+		t.Errorf("%d pieces are had, want 16", v.PiecesHave)
+	}
+}
+
+// TestDirtyMarkComesAfterLosses: the claims of a dirty file are trusted, so what
+// is to be taken back of them is taken back before the mark.
+func TestDirtyMarkComesAfterLosses(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"x": 1 << 20, "y": 1 << 20})
+	s := seedOf(t, c, nil)
+	onRecord(t, s, c)
+	e := s.byWire(c.meta.Hash.Wire())
+	e.log.revoke(3) // the persister is not told: it would do so by itself, some time
+	if err := s.persist.markDirty(e, []int{0}); err != nil {
+		t.Fatal(err)
+	}
+	if claimed := claims(t, s, c); claimed.Has(3) || claimed.Count() != c.meta.Pieces()-1 {
+		t.Errorf("claimed are %08b, want all but piece 3", claimed.Bytes())
+	}
+	files, err := s.db.Files(c.meta.Hash, 2)
+	if err != nil || !files[0].Dirty {
+		t.Errorf("the files are %+v, %v; want the first one dirty", files, err)
+	}
+}
+
+// TestLossThatIsNotRecordedYet: the next loop does not trust a claim that the one
+// before could not take back.
+func TestLossThatIsNotRecordedYet(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
+	s := seedOf(t, c, nil)
+	onRecord(t, s, c)
+	if err := s.Stop(t.Context(), c.meta.Hash); err != nil {
+		t.Fatal(err)
+	}
+	s.byWire(c.meta.Hash.Wire()).log.revoke(3)
+	if err := s.Start(t.Context(), c.meta.Hash); err != nil {
+		t.Fatal(err)
+	}
+	inLoop(t, s, c, func(x *torrent) {
+		if have := x.pick.Have(); have.Has(3) || have.Count() != c.meta.Pieces()-1 {
+			t.Errorf("had are %08b, want all but piece 3", have.Bytes())
+		}
+	})
+	until(t, "claim to be taken back", func() bool { return !claims(t, s, c).Has(3) })
+}
+
+// TestFilesAreNotKnownDuringACheck: what was about to be recorded of the files
+// when a check began is not recorded, or the check would not be taken up again.
+func TestFilesAreNotKnownDuringACheck(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
+	s := seedOf(t, c, nil)
+	onRecord(t, s, c)
+	e := s.byWire(c.meta.Hash.Wire())
+	known := func() bool {
+		files, err := s.db.Files(c.meta.Hash, 1)
+		if err != nil {
+			t.Error(err)
+		}
+		return err == nil && files[0].Known
+	}
+	inLoop(t, s, c, func(x *torrent) {
+		if err := s.db.Commit([]resume.Commit{{Hash: e.hash, Clean: []resume.Clean{{Size: -1}}}}); err != nil {
+			t.Error(err)
+		}
+		e.checking.Store(true)
+		if err := s.persist.flush(e, x.disk.files, true); !errors.Is(err, errChecking) {
+			t.Errorf("recording the files during a check: %v", err)
+		}
+		if known() {
+			t.Error("the files were recorded as they are, during a check")
+		}
+		e.checking.Store(false)
+		if err := s.persist.flush(e, x.disk.files, true); err != nil || !known() {
+			t.Errorf("after the check: known is %t, %v", known(), err)
+		}
+	})
+}
