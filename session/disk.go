@@ -198,11 +198,16 @@ func (t *torrent) doubt(pieces []piece.Index) {
 func (t *torrent) abandonAll() {
 	for n := range t.geo.Pieces() {
 		if i := piece.Index(n); !t.pick.Have().Has(i) {
-			t.blame.forget(i)
-			t.disk.files.Abandon(i)
-			t.pick.Lost(i)
+			t.abandon(i)
 		}
 	}
+}
+
+// abandon forgets the blocks of a piece that is not had.
+func (t *torrent) abandon(i piece.Index) {
+	t.blame.forget(i)
+	t.disk.files.Abandon(i)
+	t.pick.Lost(i)
 }
 
 // fail puts the torrent into the error state. What it has is kept; it goes
@@ -415,13 +420,19 @@ func (g *checked) apply(t *torrent) {
 	if t.disk.check != g.c {
 		return
 	}
+	// What was received of unfinished pieces counts for nothing now: the check
+	// was made since the files may not be what was written to them.
 	for _, i := range g.good {
 		g.c.left.Clear(i)
+		if !t.pick.Have().Has(i) {
+			t.abandon(i)
+		}
 		t.gotPiece(i)
 	}
 	for _, i := range g.bad {
 		g.c.left.Clear(i)
 		t.losePiece(i)
+		t.abandon(i)
 	}
 	t.pub.dirty = true
 	if !g.end {

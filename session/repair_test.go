@@ -280,3 +280,54 @@ func TestFilesAreNotKnownDuringACheck(t *testing.T) {
 		}
 	})
 }
+
+// TestCheckForgetsUnfinishedPieces: what was received of a piece before a check
+// may be gone with the file. It does not count as a part of the piece any more.
+func TestCheckForgetsUnfinishedPieces(t *testing.T) {
+	for _, x := range []struct {
+		name  string
+		check func(t *testing.T, s *Session, c content, path string)
+	}{
+		{"of a file that is gone", func(t *testing.T, s *Session, c content, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Verify(t.Context(), c.meta.Hash); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"of the piece alone", func(t *testing.T, s *Session, c content, path string) {
+			for n := range int64(4) {
+				scribble(t, path, n<<22+1000)
+			}
+			inLoop(t, s, c, func(x *torrent) {
+				begun := piece.NewBitfield(x.geo.Pieces())
+				for i := range x.blame.senders {
+					begun.Set(i)
+				}
+				x.startCheck(begun)
+			})
+		}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			c := makeContent(t, 4<<20, map[string]int{"": 16 << 20})
+			seed := rationedSeed(t, c)
+			s := open(t, nil)
+			add(t, s, c, AddOptions{Peers: addrsOf(seed.fakeSeed)})
+			seed.give(100) // of the 256 of a piece
+			until(t, "first run to be written", func() bool { return s.store.Stats().Written >= 1<<20 })
+			x.check(t, s, c, filepath.Join(s.cfg.Dir, "content"))
+			until(t, "end of the check", func() bool {
+				ended := false
+				inLoop(t, s, c, func(x *torrent) { ended = x.disk.check == nil })
+				return ended
+			})
+			seed.give(5000)
+			await(t, s, c, "completion", complete)
+			c.same(t, s.cfg.Dir)
+			onRecord(t, s, c)
+			claimsAreRight(t, s, c, true)
+		})
+	}
+}
