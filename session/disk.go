@@ -20,6 +20,7 @@ type disk struct {
 	check *check          // under way, or nil
 	redo  bool            // check everything once the present check ends
 	todo  *piece.Bitfield // of a check that an error ended
+	lone  bool            // todo is one piece that could not be read for a peer
 	err   error           // why nothing can be written (or read), or nil
 	blind bool            // err concerns reading as well
 	probe probe
@@ -70,14 +71,16 @@ func (d *disk) isWanted(file int) bool {
 
 // later notes pieces to be verified once the torrent's error is gone.
 func (d *disk) later(f *piece.Bitfield) {
-	switch {
-	case f == nil || f.Count() == 0:
-	case d.todo == nil:
+	if f == nil || f.Count() == 0 {
+		return
+	}
+	d.lone = false
+	if d.todo == nil {
 		d.todo = f.Clone()
-	default:
-		for i := range f.Indexes() {
-			d.todo.Set(i)
-		}
+		return
+	}
+	for i := range f.Indexes() {
+		d.todo.Set(i)
 	}
 }
 
@@ -240,7 +243,10 @@ func (t *torrent) onUnreadable(i piece.Index, err error) {
 	t.log.Warn("piece could not be read", "piece", i, "err", err)
 	bad := piece.NewBitfield(t.geo.Pieces())
 	bad.Set(i)
+	todo := t.disk.todo
+	lone := todo == nil || t.disk.lone && todo.Has(i)
 	t.disk.later(bad)
+	t.disk.lone = lone
 	t.fail(fmt.Errorf("reading piece %d: %w", i, err), true)
 }
 
@@ -284,9 +290,12 @@ func (t *torrent) probed(err error, changed *piece.Bitfield) {
 	d.err, d.blind, d.probe.ended = nil, false, t.now
 	d.later(changed)
 	t.doubt(t.e.log.doubtful())
-	if todo := d.todo; todo != nil {
-		d.todo = nil
+	if todo, lone := d.todo, d.lone; todo != nil {
+		d.todo, d.lone = nil, false
 		t.startCheck(todo)
+		if d.check.want == todo { // else everything is being checked
+			d.check.lone = lone
+		}
 	} else if t.pick.Missing() == 0 {
 		t.complete()
 	}
@@ -333,6 +342,7 @@ type check struct {
 	want  *piece.Bitfield // read by the verifying goroutine
 	left  *piece.Bitfield // still without a result; the loop's
 	total int
+	lone  bool // of one piece that could not be read for a peer
 	began time.Time
 }
 
@@ -439,6 +449,7 @@ func (g *checked) apply(t *torrent) {
 		return
 	}
 	t.disk.check = nil
+	lost := t.ctx.Err() == nil && t.loseUnreadable(g)
 	t.e.checking.Store(g.c.left.Count() > 0)
 	if g.err == nil {
 		if !t.disk.redo {
@@ -450,14 +461,9 @@ func (g *checked) apply(t *torrent) {
 	case t.ctx.Err() != nil:
 		t.disk.later(g.c.left) // the files do not count as known
 		return
-	case g.err != nil && g.c.total == 1:
-		// The one piece that could not be read before cannot be read again:
-		// it is fetched anew rather than holding up all others.
-		for i := range g.c.want.Indexes() {
-			t.losePiece(i)
-		}
-	case g.err != nil:
+	case g.err != nil && !lost:
 		t.disk.later(g.c.left) // goes on when the cause of the error is gone
+		t.disk.lone = g.c.lone
 		t.fail(g.err, true)
 		return
 	case t.disk.redo:
@@ -468,6 +474,22 @@ func (g *checked) apply(t *torrent) {
 	t.log.Info("verified", "pieces", g.c.total, "have", t.pick.Have().Count(), "took", t.now.Sub(g.c.began).Round(time.Millisecond))
 	t.judge()
 	t.afterCheck()
+}
+
+// loseUnreadable tells whether a check was of one piece that could not be read
+// for a peer and cannot be read again. It is fetched anew rather than holding up
+// all others. Nothing is lost while the directory is away: that is not a matter
+// of the piece.
+func (t *torrent) loseUnreadable(g *checked) bool {
+	if g.err == nil || !g.c.lone || storage.InDirectory(g.err) {
+		return false
+	}
+	for i := range g.c.want.Indexes() {
+		g.c.left.Clear(i)
+		t.losePiece(i)
+		t.abandon(i)
+	}
+	return true
 }
 
 func allPieces(n int) *piece.Bitfield {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"btd/piece"
+	"btd/storage"
 	"btd/storage/resume"
 )
 
@@ -323,11 +325,78 @@ func TestCheckForgetsUnfinishedPieces(t *testing.T) {
 				inLoop(t, s, c, func(x *torrent) { ended = x.disk.check == nil })
 				return ended
 			})
-			seed.give(5000)
+			if err := s.AddPeers(t.Context(), c.meta.Hash, addrs(seedOf(t, c, nil))); err != nil {
+				t.Fatal(err)
+			}
 			await(t, s, c, "completion", complete)
 			c.same(t, s.cfg.Dir)
 			onRecord(t, s, c)
 			claimsAreRight(t, s, c, true)
 		})
+	}
+}
+
+// TestVerifyOfOnePieceWithoutItsDisk: a torrent of one piece waits for its
+// directory as any other does, and keeps its claim.
+func TestVerifyOfOnePieceWithoutItsDisk(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 1<<20, map[string]int{"": 700_000})
+	s := seedOf(t, c, nil)
+	onRecord(t, s, c)
+	away := c.dir + "-away"
+	if err := os.Rename(c.dir, away); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Verify(t.Context(), c.meta.Hash); err != nil {
+		t.Fatal(err)
+	}
+	await(t, s, c, "the error", func(v Torrent) bool { return v.State == StateError })
+	if !claims(t, s, c).All() {
+		t.Error("the claim was dropped")
+	}
+	if err := os.Rename(away, c.dir); err != nil {
+		t.Fatal(err)
+	}
+	if v := await(t, s, c, "all pieces", complete); v.PiecesHave != 1 || v.Downloaded != 0 {
+		t.Errorf("%d pieces, %d bytes downloaded; want 1 and none", v.PiecesHave, v.Downloaded)
+	}
+}
+
+// TestPieceThatCannotBeRead: it is lost when a look at it alone fails too, but
+// not if that is a matter of the directory; a check of everything that was asked
+// for meanwhile is made.
+func TestPieceThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"": 1 << 20})
+	s := seedOf(t, c, nil)
+	onRecord(t, s, c)
+	broken := errors.New("the disk is broken")
+	for _, x := range []struct {
+		name string
+		lone bool
+		err  error
+		lost bool
+	}{
+		{"found for a peer", true, broken, true},
+		{"found by a check", false, broken, false},
+		{"directory gone", true, fmt.Errorf("%w", &storage.Error{Op: "open directory", Path: c.dir, Err: fs.ErrNotExist}), false},
+	} {
+		inLoop(t, s, c, func(r *torrent) {
+			one := piece.NewBitfield(r.geo.Pieces())
+			one.Set(2)
+			k := &check{want: one, left: one.Clone(), total: 1, lone: x.lone}
+			r.disk.check, r.disk.redo = k, true
+			(&checked{c: k, end: true, err: x.err}).apply(r)
+			if lost := !r.pick.Have().Has(2); lost != x.lost {
+				t.Errorf("%s: lost is %t", x.name, lost)
+			}
+			all := r.disk.check != nil && r.disk.check.want.All()
+			if failed := r.disk.err != nil; all != x.lost || failed == x.lost {
+				t.Errorf("%s: a check of everything goes on: %t, error: %v", x.name, all, r.disk.err)
+			}
+		})
+		if v := await(t, s, c, "all pieces", complete); v.PiecesHave != v.Pieces || v.Downloaded != 0 {
+			t.Errorf("%s: %d of %d pieces, %d bytes downloaded", x.name, v.PiecesHave, v.Pieces, v.Downloaded)
+		}
 	}
 }

@@ -54,6 +54,13 @@ func wrap(op, dir, rel string, err error) error {
 	return &Error{Op: op, Path: filepath.Join(dir, filepath.FromSlash(rel)), Err: err}
 }
 
+// InDirectory tells whether err is about the download directory itself, which
+// is gone or cannot be opened, and not about a file in it.
+func InDirectory(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Op == opDir
+}
+
 // missing tells whether err says that a file is not there.
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
