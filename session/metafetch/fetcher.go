@@ -95,11 +95,11 @@ func (f *Fetcher) find(id uint32) (at int, p *peer) {
 	return at, p
 }
 
-// Join tells that a peer answers requests, and which size it claims. A later
-// call replaces the claim; a size below 1 or above the limit means that it has
-// nothing. host is what the peer shares with others who may be the same party:
-// where not all can be tried at once, all of one host have no more turns than one
-// of another.
+// Join tells that a peer, whose id is not 0, answers requests, and which size it
+// claims. A later call replaces the claim; a size below 1 or above the limit means
+// that it has nothing. host is what the peer shares with others who may be the
+// same party: where not all can be tried at once, all of one host have no more
+// turns than one of another.
 func (f *Fetcher) Join(id uint32, host netip.Addr, size int) {
 	at, p := f.find(id)
 	if p == nil {

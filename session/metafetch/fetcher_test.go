@@ -365,7 +365,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	const most = 64 * PieceSize
 	info := random(10, 1)
 	f := New(sha1.Sum(info), Config{MaxSize: most})
-	for id := range uint32(200) {
+	for id := uint32(1); id <= 200; id++ {
 		f.Join(id, host(int(id)), most-int(id))
 	}
 	now := start
@@ -446,13 +446,13 @@ func BenchmarkLargest(b *testing.B) {
 	for b.Loop() {
 		f := New(sum, Config{})
 		for id := range uint32(80) {
-			f.Join(id, host(int(id)), len(info))
+			f.Join(id+1, host(int(id)), len(info))
 		}
 		for done := false; !done; {
 			reqs, _ := f.Requests(start)
 			for _, r := range reqs {
 				from := r.Piece * PieceSize
-				done = f.Data(r.Peer, r.Piece, 0, info[from:min(from+PieceSize, len(info))], start).Info != nil
+				done = f.Data(r.Peer, r.Piece, 0, info[from:min(from+PieceSize, len(info))], start).Info != nil || done
 			}
 		}
 	}
