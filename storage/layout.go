@@ -31,6 +31,7 @@ type cursor struct {
 	t        *Torrent
 	i        int
 	off, end int64
+	write    bool // what is walked over is about to be written
 }
 
 func (t *Torrent) cursor(off, n int64) cursor {
@@ -52,13 +53,18 @@ func (c *cursor) next() (span, error) {
 	case f.Pad:
 		s.file = padFile
 	case c.t.skipped(c.i):
+		i := piece.Index(c.off / c.t.geo.PieceLength())
 		parts, err := c.t.inParts(c.i)
+		if err == nil && !parts {
+			parts, err = c.t.isApart(c.i, i, c.write)
+		}
 		if err != nil {
 			return span{}, err
 		}
-		if parts {
-			i := piece.Index(c.off / c.t.geo.PieceLength())
+		if parts || c.t.flags[c.i].Load()&flagApart != 0 { // the next piece may be elsewhere
 			s.n = min(s.n, c.t.geo.Offset(i)+c.t.geo.Length(i)-c.off)
+		}
+		if parts {
 			s.file, s.off = partsFile, c.t.partsOffset(c.off)
 		}
 	}
@@ -69,7 +75,8 @@ func (c *cursor) next() (span, error) {
 func (t *Torrent) skipped(file int) bool { return t.skip != nil && t.skip[file] }
 
 // inParts tells whether the bytes of a skipped file are in the parts file. A
-// file that is there all the same is used where it is. That is looked up once.
+// file that is there all the same is used where it is, unless it is somebody
+// else's (see apart). That is looked up once.
 func (t *Torrent) inParts(file int) (bool, error) {
 	flags := &t.flags[file]
 	if x := flags.Load(); x&(flagInPlace|flagInParts) == 0 {

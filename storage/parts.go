@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -40,7 +41,8 @@ func (t *Torrent) prepared() error {
 }
 
 func (t *Torrent) mergeAll() error {
-	var moved []move
+	all := make(map[int][]span)
+	var theirs []span
 	for i := range t.info.Files {
 		held, err := t.heldInParts(i)
 		if err != nil {
@@ -57,16 +59,28 @@ func (t *Torrent) mergeAll() error {
 			if parts {
 				continue
 			}
+			if t.foreign(i) {
+				theirs = append(theirs, held...)
+				continue
+			}
 		}
+		all[i] = held
+	}
+	t.setTheirs(theirs)
+	var moved []move
+	for _, i := range slices.Sorted(maps.Keys(all)) {
 		t.layout.Lock()
-		m, err := t.merge(i, held)
+		m, err := t.merge(i, all[i])
 		t.layout.Unlock()
 		if err != nil {
 			return err
 		}
 		moved = append(moved, m)
 	}
-	return t.moved(moved)
+	if err := t.moved(moved); err != nil {
+		return err
+	}
+	return t.weighTheirs(theirs)
 }
 
 // Still keeps bytes from moving out of the parts file until the function that
@@ -130,10 +144,13 @@ func (t *Torrent) setSkip(skip []bool) error {
 	return t.moved(moved)
 }
 
+// flagPlace is the flags that say where a skipped file is.
+const flagPlace = flagInPlace | flagInParts | flagApart
+
 // place makes a file skipped or wanted, and forgets where it was looked for.
 func (t *Torrent) place(file int, skip bool) {
 	t.skip[file] = skip
-	t.flags[file].And(^uint32(flagInPlace | flagInParts))
+	t.flags[file].And(^uint32(flagPlace))
 }
 
 // unskip makes a skipped file wanted and moves its bytes there.
@@ -144,12 +161,14 @@ func (t *Torrent) unskip(file int) (move, error) {
 	if err != nil {
 		return move{}, err
 	}
-	was := t.flags[file].Load() & (flagInPlace | flagInParts)
+	was := t.flags[file].Load() & flagPlace
 	t.place(file, false)
 	m, err := t.merge(file, held)
 	if err != nil {
 		t.skip[file] = true
 		t.flags[file].Or(was)
+	} else {
+		t.apart.forget(file)
 	}
 	return m, err
 }

@@ -22,6 +22,12 @@ type Options struct {
 	Create   bool   // make Dir at the first write if it is missing; for a torrent's first start only
 	Skip     []bool // files that are not wanted, by number; nil means none
 
+	// Foreign tells whether somebody else has a file, by number: nothing is
+	// written to it while it is skipped. What wanted pieces have of it goes to
+	// the parts file, as if it were not there. nil means no file is. It runs in a
+	// worker, before such a write.
+	Foreign func(file int) bool
+
 	// MarkDirty is called before the first write to each of these files, by
 	// number. It must be durable when it returns. Neighbours are named along
 	// with a file, so that many small files take few calls. It runs in a worker.
@@ -66,6 +72,7 @@ type Torrent struct {
 	prepare sync.Mutex
 	ready   atomic.Bool
 	edges   func() []piece.Index
+	apart   apart
 	seal    atomic.Pointer[[]FileStat] // what the files were when they were right; nil if nobody said
 
 	open map[int]*handle // guarded by Store.handles.mu
@@ -202,6 +209,7 @@ const (
 	flagDirty               // it is in the list of files to sync
 	flagInPlace             // skipped, but the file is there: it is used
 	flagInParts             // skipped, and its bytes go to the parts file
+	flagApart               // skipped and there, but somebody else's: see apart
 )
 
 // partsFile stands for the parts file where a file number is asked for.

@@ -336,6 +336,7 @@ func (t *Torrent) writeRun(k *worker, bufs []*piece.Buffer, off, n int64) error 
 	defer t.layout.RUnlock()
 	pos := int64(0)
 	c := t.cursor(off, n)
+	c.write = true
 	for {
 		s, err := c.next()
 		if err != nil || s.n == 0 {
