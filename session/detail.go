@@ -171,23 +171,25 @@ func (s *Session) SetPriorities(ctx context.Context, h metainfo.Hash, want map[i
 		return nil // the same
 	case err != nil:
 		t.tell(func(t *torrent) { // they are recorded
-			t.arranged(t.disk.prio, nil) // else nobody counts whether it is complete if they are what they were
+			t.arranged(t.disk.prio, t.disk.others, nil) // else nobody counts whether it is complete if they are what they were
 			t.catchUp()
 		})
 		return fmt.Errorf("setting priorities: %w", err)
 	}
-	moved := files.SetSkip(skips(prio)) // files that became wanted get what is in the parts file
-	s.look(e, func(t *torrent) { t.arranged(prio, moved) })
+	others, moved := t.arrange(files, prio) // files that became wanted get what is in the parts file
+	s.look(e, func(t *torrent) { t.arranged(prio, others, moved) })
 	return nil
 }
 
 // arranged takes over new file priorities after the files were moved to where
-// they belong, as far as that went well.
-func (t *torrent) arranged(prio []Priority, moved error) {
+// they belong, as far as that went well; others tells that wanted ones were not,
+// being another torrent's.
+func (t *torrent) arranged(prio []Priority, others bool, moved error) {
+	was := t.disk.err
 	if moved != nil {
 		t.fail(moved, false)
 	}
-	t.disk.prio = prio
+	t.disk.prio, t.disk.others = prio, others
 	t.applyPriorities()
 	t.disk.recount(t.pick.Have())
 	t.e.tot.left.Store(t.disk.bytes.wanted - t.disk.bytes.haveWanted)
@@ -196,9 +198,13 @@ func (t *torrent) arranged(prio []Priority, moved error) {
 		switch {
 		case t.pick.Missing() > 0:
 			t.incomplete()
+			t.contend()
 		case moved == nil: // else a file is not there yet: when the error is over
 			t.complete()
 		}
+	}
+	if shared := (*sharedError)(nil); errors.As(was, &shared) {
+		t.disk.probe.next = t.now // it may not want the file any more
 	}
 	for _, p := range t.peers.all {
 		t.updateInterest(p)
@@ -215,7 +221,11 @@ func (t *torrent) rearrange() error {
 	}
 	defer t.e.arranging.Unlock()
 	rec, _ := t.e.record()
-	return t.disk.files.SetSkip(skips(priorities(rec.Priorities, len(t.meta.Files))))
+	others, err := t.arrange(t.disk.files, priorities(rec.Priorities, len(t.meta.Files)))
+	if err == nil {
+		t.tell(func(t *torrent) { t.disk.others = others })
+	}
+	return err
 }
 
 // Stats pictures the session.
@@ -265,12 +275,19 @@ func (t *torrent) catchUp() {
 		return
 	}
 	t.e.setComplete(t.s, false)
-	files, skip := t.disk.files, skips(prio)
+	t.arrangeSoon()
+}
+
+// arrangeSoon takes over the file priorities that are recorded.
+func (t *torrent) arrangeSoon() {
+	files := t.disk.files
 	t.spawn(func() {
 		t.e.arranging.Lock()
 		defer t.e.arranging.Unlock()
-		moved := files.SetSkip(skip)
-		t.tell(func(t *torrent) { t.arranged(prio, moved) })
+		rec, _ := t.e.record()
+		prio := priorities(rec.Priorities, len(t.meta.Files))
+		others, moved := t.arrange(files, prio)
+		t.tell(func(t *torrent) { t.arranged(prio, others, moved) })
 	})
 }
 

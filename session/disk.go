@@ -14,17 +14,18 @@ import (
 // what is wrong.
 type disk struct {
 	layout
-	files *storage.Torrent
-	prio  []Priority      // per file
-	pads  bool            // the torrent has pad files
-	check *check          // under way, or nil
-	redo  bool            // check everything once the present check ends
-	todo  *piece.Bitfield // of a check that an error ended
-	lone  bool            // todo is one piece that could not be read for a peer
-	err   error           // why nothing can be written (or read), or nil
-	blind bool            // err concerns reading as well
-	probe probe
-	bytes haveBytes
+	files  *storage.Torrent
+	prio   []Priority      // per file
+	others bool            // storage leaves wanted files alone that are another torrent's
+	pads   bool            // the torrent has pad files
+	check  *check          // under way, or nil
+	redo   bool            // check everything once the present check ends
+	todo   *piece.Bitfield // of a check that an error ended
+	lone   bool            // todo is one piece that could not be read for a peer
+	err    error           // why nothing can be written (or read), or nil
+	blind  bool            // err concerns reading as well
+	probe  probe
+	bytes  haveBytes
 
 	// unproved are pieces that the resume database claims and that are not had
 	// until they were hashed. The claim of one that is bad is taken back.
@@ -257,12 +258,12 @@ func (t *torrent) tickDisk() {
 		return
 	}
 	d.probe.running = true
-	blind, lacking, prio := d.blind, t.pick.Missing() > 0, d.prio
+	blind, lacking, prio, have := d.blind, t.pick.Missing() > 0, d.prio, t.pick.Have().Clone()
 	t.spawn(func() {
 		d.files.Flush() // what came to the journal until now may be in doubt
 		err := d.files.Probe()
 		if err == nil && lacking {
-			err = t.clash(prio)
+			err = t.clash(prio, have)
 		}
 		if err == nil {
 			err = t.rearrange()
@@ -298,6 +299,8 @@ func (t *torrent) probed(err error, changed *piece.Bitfield) {
 		}
 	} else if t.pick.Missing() == 0 {
 		t.complete()
+	} else {
+		t.takeFiles()
 	}
 	for _, p := range t.peers.all {
 		t.updateInterest(p)
@@ -367,6 +370,7 @@ func (t *torrent) startCheck(want *piece.Bitfield) {
 	}
 	t.disk.clean, t.disk.synced = false, false
 	t.e.checking.Store(true)
+	t.s.holders.begin(t.e) // until it is known again what it has, and lacks
 	c := &check{want: want, left: want.Clone(), total: want.Count(), began: t.now}
 	t.disk.check = c
 	files := t.disk.files

@@ -157,8 +157,15 @@ func (f *follower) verify(ctx context.Context, e *entry, next *metainfo.Metainfo
 // the next one would have one. Of the same length or not: it could be cut, or
 // grow, with the version after that.
 func (f *follower) foreign(dir string, next *metainfo.Metainfo, e, old *entry) bool {
-	prio := priorities(nil, len(next.Files))
-	return f.s.sharedIn(dir, next, prio, func(o *entry) bool { return o == e || o == old }) != nil
+	for range f.s.sharedIn(dir, next, func(o *entry) (part, *piece.Bitfield) {
+		if o == e || o == old {
+			return partNone, nil
+		}
+		return partWanted, nil
+	}) {
+		return true
+	}
+	return false
 }
 
 // free tells whether a version can be in a directory without writing to what is

@@ -194,7 +194,10 @@ func (s *Session) deleteFiles(e *entry) error {
 	if shared := s.sharing(e, m, priorities(rec.Priorities, len(m.Files))); shared != nil {
 		return fmt.Errorf("the torrent is removed, its files are kept: %s belongs to torrent %s as well", shared.path, shared.other)
 	}
-	files, err := s.store.Open(storage.Options{Info: &m.Info, Dir: rec.Dir})
+	theirs := s.foreign(e, m) // of those that are skipped
+	files, err := s.store.Open(storage.Options{
+		Info: &m.Info, Dir: rec.Dir, Foreign: func(i int) bool { return theirs != nil && theirs[i] },
+	})
 	if err != nil {
 		return err
 	}

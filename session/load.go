@@ -28,11 +28,13 @@ func (t *torrent) load() bool {
 		if t.ctx.Err() != nil {
 			return false
 		}
+		t.s.holders.begin(t.e)
 		plan, err := t.open()
 		if err == nil {
 			t.begin(plan)
 			return true
 		}
+		t.s.holders.end(t.e)
 		t.e.setProblem(t.s, storage.Describe(err))
 		t.turnAway()
 		t.log.Error("torrent could not be opened", "err", err)
@@ -92,8 +94,16 @@ func (t *torrent) open() (plan recovery, err error) {
 	for _, k := range known {
 		fresh = fresh && !k.Known && !k.Dirty
 	}
+	skip := skips(t.disk.prio)
+	if !rec.Complete { // else there is nothing to write
+		skip, t.disk.others = t.s.leave(t.e, t.meta, t.disk.prio)
+	}
 	t.disk.files, err = t.s.store.Open(storage.Options{
-		Info: &t.meta.Info, Dir: rec.Dir, Prealloc: t.s.cfg.Prealloc, Create: fresh, Skip: skips(t.disk.prio),
+		Info: &t.meta.Info, Dir: rec.Dir, Prealloc: t.s.cfg.Prealloc, Create: fresh, Skip: skip,
+		Foreign: func(file int) bool {
+			theirs := t.s.foreign(t.e, t.meta)
+			return theirs != nil && theirs[file]
+		},
 		MarkDirty: func(files []int) error {
 			defer t.in.post(marked{})
 			return t.s.persist.markDirty(t.e, files)
@@ -298,9 +308,7 @@ func (t *torrent) afterCheck() {
 		t.complete()
 	} else {
 		t.incomplete()
-		if err := t.clash(t.disk.prio); err != nil {
-			t.fail(err, false)
-		}
+		t.contend()
 	}
 	t.s.announcer.start(t.e)
 	if !t.meta.Private && t.e.inDHT() {
@@ -324,6 +332,7 @@ func (t *torrent) complete() {
 		return
 	}
 	t.disk.synced = true
+	t.s.holders.begin(t.e) // it may have lost, and does not want that file any more
 	downloaded := t.flow.down.meter.total > 0
 	first := t.e.setComplete(t.s, true)
 	files, clean := t.disk.files, t.disk.clean
@@ -471,5 +480,6 @@ func (t *torrent) retire() {
 			j.conn.Close()
 		}
 	}
+	t.s.holders.end(t.e)
 	t.e.retired(t)
 }

@@ -39,6 +39,7 @@ type Session struct {
 	external atomic.Pointer[netip.Addr] // our address, as a tracker told us
 
 	reg     registry
+	holders holders
 	hub     *hub
 	persist *persister
 	queue   *queue

@@ -2,9 +2,13 @@ package session
 
 import (
 	"fmt"
+	"iter"
 	"strings"
+	"sync"
 
 	"btd/metainfo"
+	"btd/piece"
+	"btd/storage"
 )
 
 // sharedError says that a file belongs to two torrents which want different
@@ -18,46 +22,220 @@ func (e *sharedError) Error() string {
 	return fmt.Sprintf("file %s belongs to torrent %s as well and holds other data: give one of them another directory, or verify this torrent once the other is complete", e.path, e.other)
 }
 
+// holders is which torrents may write to their files, of those with a loop.
+//
+// A loop begins as one that may, before anything is known of its files, and with
+// each check again: others must not write where its data is still to be found.
+// Once it knows what it lacks it asks. If another torrent has one of its files
+// then, it has lost, and asks again from time to time. So of two that have the
+// same file the first one to ask loses as long as neither knows what it has, and
+// the other one wins.
+type holders struct {
+	mu sync.Mutex // held while one of them asks, so that never two at a time win
+	of map[*entry]claim
+}
+
+// claim is that of a torrent with a loop. Without lost it may write.
+type claim struct {
+	lost *piece.Bitfield // what it had when it lost; nil if it has not
+}
+
+// begin is for a loop that is about to look at its files.
+func (c *holders) begin(e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil {
+		c.of = map[*entry]claim{}
+	}
+	c.of[e] = claim{}
+}
+
+// end is for a loop that will not write any more.
+func (c *holders) end(e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.of, e)
+}
+
+// part is how many of a torrent's files count as its own.
+type part int8
+
+const (
+	partNone   part = iota
+	partHad         // those that it has pieces of
+	partWanted      // all that it does not skip
+)
+
+// against is what of o counts against e, which wants to write, and which pieces
+// o has; nil is those in the resume database. The caller holds c.mu.
+func (c *holders) against(e, o *entry) (part, *piece.Bitfield) {
+	its, runs := c.of[o]
+	switch {
+	case o == e:
+		return partNone, nil
+	case its.lost != nil: // what it only wishes for does not count: two could lose against each other
+		return partHad, its.lost
+	case !runs && o.view.Load().Have == 0: // as far as the record says
+		return partHad, nil
+	}
+	return partWanted, nil
+}
+
+// clash is an error if the torrent, which lacks pieces, would write to
+// another's file to get them; else nobody else writes to its files from now on.
+// have is what it has, and not changed any more. It may run outside the loop.
+func (t *torrent) clash(prio []Priority, have *piece.Bitfield) error {
+	c := &t.s.holders
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.of[t.e] = claim{}
+	for i, o := range t.s.rivals(t.e, t.meta) {
+		if prio[i] != Skip {
+			c.of[t.e] = claim{lost: have}
+			return &sharedError{path: t.meta.Files[i].Path, other: o.hash}
+		}
+	}
+	return nil
+}
+
+// foreign says which files of e are another's at this moment, skipped or not;
+// nil if none is.
+func (s *Session) foreign(e *entry, m *metainfo.Metainfo) []bool {
+	s.holders.mu.Lock()
+	defer s.holders.mu.Unlock()
+	var files []bool
+	for i := range s.rivals(e, m) {
+		if files == nil {
+			files = make([]bool, len(m.Files))
+		}
+		files[i] = true
+	}
+	return files
+}
+
+// rivals gives the files of e that another torrent has too. The caller holds
+// s.holders.mu.
+func (s *Session) rivals(e *entry, m *metainfo.Metainfo) iter.Seq2[int, *entry] {
+	rec, _ := e.record()
+	return s.sharedIn(rec.Dir, m, func(o *entry) (part, *piece.Bitfield) { return s.holders.against(e, o) })
+}
+
+// leave says which files storage is to treat as skipped: those that are, and
+// those that are another's, which others tells of. They are read where they are,
+// since the bytes may be the same, and not written to.
+func (s *Session) leave(e *entry, m *metainfo.Metainfo, prio []Priority) (skip []bool, others bool) {
+	skip = skips(prio)
+	for i, theirs := range s.foreign(e, m) {
+		if theirs && !skip[i] {
+			skip[i], others = true, true
+		}
+	}
+	return skip, others
+}
+
+// arrange has storage move files to where they belong by prio. It runs outside
+// the loop; whoever calls it holds e.arranging.
+func (t *torrent) arrange(files *storage.Torrent, prio []Priority) (others bool, err error) {
+	skip, others := t.s.leave(t.e, t.meta, prio)
+	return others, files.SetSkip(skip)
+}
+
+// contend is for a torrent that lacks pieces: it fails if it would have to
+// write to another's file.
+func (t *torrent) contend() {
+	if err := t.clash(t.disk.prio, t.pick.Have().Clone()); err != nil {
+		t.fail(err, false)
+		return
+	}
+	t.takeFiles()
+}
+
+// takeFiles has storage write to files that were another's and are not now.
+func (t *torrent) takeFiles() {
+	if t.disk.others {
+		t.disk.others = false
+		t.arrangeSoon()
+	}
+}
+
 // sharing finds a file of m, not skipped, that another torrent of the session
-// with the same download directory has too.
+// with the same download directory has too, and has something of.
 func (s *Session) sharing(e *entry, m *metainfo.Metainfo, prio []Priority) *sharedError {
 	rec, _ := e.record()
-	return s.sharedIn(rec.Dir, m, prio, func(o *entry) bool { return o == e || o.view.Load().Have == 0 })
-}
-
-// sharedIn finds a file that m would have in dir, and that a torrent has too
-// which pass does not leave out. Torrents that share a directory of the same
-// name are looked at file by file; that is rare, and so it may cost.
-func (s *Session) sharedIn(dir string, m *metainfo.Metainfo, prio []Priority, pass func(*entry) bool) *sharedError {
-	for _, o := range s.entries() {
-		if v := o.view.Load(); v.Dir != dir || !strings.EqualFold(v.Name, m.Name) || pass(o) {
-			continue
+	for i, o := range s.sharedIn(rec.Dir, m, func(o *entry) (part, *piece.Bitfield) {
+		if o == e || o.view.Load().Have == 0 {
+			return partNone, nil
 		}
-		r, _ := o.record()
-		other, err := s.metainfo(o)
-		if err != nil {
-			continue
-		}
-		theirs := make(map[string]bool, len(other.Files))
-		for i, f := range other.Files {
-			if !f.Pad && f.Length > 0 && (i >= len(r.Priorities) || Priority(r.Priorities[i]) != Skip) {
-				theirs[strings.ToLower(f.Path)] = true
-			}
-		}
-		for i, f := range m.Files {
-			if !f.Pad && f.Length > 0 && prio[i] != Skip && theirs[strings.ToLower(f.Path)] {
-				return &sharedError{path: f.Path, other: o.hash}
-			}
+		return partWanted, nil
+	}) {
+		if prio[i] != Skip {
+			return &sharedError{path: m.Files[i].Path, other: o.hash}
 		}
 	}
 	return nil
 }
 
-// clash is an error if a torrent with these priorities, which lacks pieces,
-// would write to another's file to get them. It may run outside the loop.
-func (t *torrent) clash(prio []Priority) error {
-	if shared := t.s.sharing(t.e, t.meta, prio); shared != nil {
-		return shared
+// sharedIn gives the files that m would have in dir, and that a torrent has too
+// as far as count says. Torrents that share a directory of the same name are
+// looked at file by file; that is rare, and so it may cost.
+func (s *Session) sharedIn(dir string, m *metainfo.Metainfo, count func(*entry) (part, *piece.Bitfield)) iter.Seq2[int, *entry] {
+	return func(yield func(int, *entry) bool) {
+		for _, o := range s.entries() {
+			if v := o.view.Load(); v.Dir != dir || !strings.EqualFold(v.Name, m.Name) {
+				continue
+			}
+			p, have := count(o)
+			theirs := s.pathsOf(o, p, have)
+			for i, f := range m.Files {
+				if !f.Pad && f.Length > 0 && theirs[strings.ToLower(f.Path)] && !yield(i, o) {
+					return
+				}
+			}
+		}
 	}
-	return nil
+}
+
+// pathsOf is the paths of files of a torrent, in small letters. have is which
+// pieces it has; nil is those in the resume database.
+func (s *Session) pathsOf(o *entry, p part, have *piece.Bitfield) map[string]bool {
+	if p == partNone {
+		return nil
+	}
+	m, err := s.metainfo(o)
+	if err == nil && p == partHad && have == nil {
+		have, err = s.db.Pieces(o.hash, m.Pieces())
+	}
+	if err != nil {
+		return nil
+	}
+	geo, err := piece.NewGeometry(m.Total, m.PieceLength)
+	if err != nil {
+		return nil
+	}
+	l := layout{&m.Info, geo}
+	r, _ := o.record()
+	paths := make(map[string]bool, len(m.Files))
+	for i, prio := range priorities(r.Priorities, len(m.Files)) {
+		if f := m.Files[i]; !f.Pad && f.Length > 0 && prio != Skip && (p == partWanted || l.hasOf(i, have)) {
+			paths[strings.ToLower(f.Path)] = true
+		}
+	}
+	return paths
+}
+
+// hasOf tells whether have has a piece of file i. One that other files have
+// bytes in counts only if the file has no other: it may be here for their sake.
+func (l layout) hasOf(i int, have *piece.Bitfield) bool {
+	f, own, shared := l.info.Files[i], false, false
+	first, last, ok := l.span(i)
+	for n := first; ok && n <= last; n++ {
+		if off := l.geo.Offset(n); off < f.Offset || off+l.geo.Length(n) > f.Offset+f.Length {
+			shared = shared || have.Has(n)
+			continue
+		}
+		if own = true; have.Has(n) {
+			return true
+		}
+	}
+	return shared && !own
 }

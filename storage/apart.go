@@ -46,7 +46,7 @@ func (a *apart) forget(file int) {
 	}
 }
 
-// foreign tells whether a skipped file that is there belongs to somebody else.
+// foreign tells whether a file belongs to somebody else.
 func (t *Torrent) foreign(file int) bool { return t.o.Foreign != nil && t.o.Foreign(file) }
 
 // isApart tells whether what piece i has of a skipped file that is there is in

@@ -101,7 +101,8 @@ func (t *Torrent) probeFile(e *Error, write bool) error {
 
 // Remove closes the torrent and deletes its files, the parts file and the
 // directories that are empty then. Anything that is not a regular file stays,
-// and so does the download directory.
+// and so do files that are somebody else's (see Options) and the download
+// directory.
 func (t *Torrent) Remove() error {
 	if err := t.Close(); err != nil {
 		return err
@@ -116,7 +117,7 @@ func (t *Torrent) Remove() error {
 	}
 	dirs := make(map[string]struct{})
 	for i := range t.info.Files {
-		if f := &t.info.Files[i]; !f.Pad {
+		if f := &t.info.Files[i]; !f.Pad && !t.foreign(i) {
 			del(f.Path, false)
 			for d := path.Dir(f.Path); d != "."; d = path.Dir(d) {
 				if _, known := dirs[d]; known {

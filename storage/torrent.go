@@ -23,9 +23,9 @@ type Options struct {
 	Skip     []bool // files that are not wanted, by number; nil means none
 
 	// Foreign tells whether somebody else has a file, by number: nothing is
-	// written to it while it is skipped. What wanted pieces have of it goes to
-	// the parts file, as if it were not there. nil means no file is. It runs in a
-	// worker, before such a write.
+	// written to it while it is skipped, and it is not removed. What wanted pieces
+	// have of it goes to the parts file, as if it were not there. nil means that
+	// no file is. It runs in a worker, before such a write.
 	Foreign func(file int) bool
 
 	// MarkDirty is called before the first write to each of these files, by
