@@ -9,6 +9,10 @@ import (
 	"btd/piece"
 )
 
+// mergeBuffer is how much is compared and copied at a time, bytes. There are two
+// of them for each file.
+const mergeBuffer = 64 << 10
+
 // move is what became of the bytes that the parts file holds of a file.
 type move struct {
 	file   int
@@ -30,7 +34,7 @@ func (t *Torrent) merge(file int, held []span) (move, error) {
 		return m, err
 	}
 	defer t.release(parts)
-	size := min(t.geo.PieceLength(), readBuffer)
+	size := min(t.geo.PieceLength(), mergeBuffer)
 	c := comparison{t: t, parts: parts, buf: make([]byte, size), other: make([]byte, size)}
 	lacking, spare, err := c.sift(file, held)
 	m.spare = spare
