@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"btd/metainfo"
+	"btd/piece"
 	"btd/storage"
 	"btd/storage/resume"
 )
@@ -195,8 +197,12 @@ func (s *Session) deleteFiles(e *entry) error {
 		return fmt.Errorf("the torrent is removed, its files are kept: %s belongs to torrent %s as well", shared.path, shared.other)
 	}
 	theirs := s.foreign(e, m) // of those that are skipped
+	users, err := s.neverHad(e, m, priorities(rec.Priorities, len(m.Files)))
+	if err != nil {
+		return fmt.Errorf("the torrent is removed, its files are kept: %w", err)
+	}
 	files, err := s.store.Open(storage.Options{
-		Info: &m.Info, Dir: rec.Dir, Foreign: func(i int) bool { return theirs != nil && theirs[i] },
+		Info: &m.Info, Dir: rec.Dir, Foreign: func(i int) bool { return users[i] || theirs != nil && theirs[i] },
 	})
 	if err != nil {
 		return err
@@ -206,6 +212,31 @@ func (s *Session) deleteFiles(e *entry) error {
 		return fmt.Errorf("the torrent is removed, but not all of its files: %w", err)
 	}
 	return nil
+}
+
+// neverHad says of which skipped files a torrent has nothing: what is at their
+// paths may be the user's own. Files that were wanted before are not among them.
+func (s *Session) neverHad(e *entry, m *metainfo.Metainfo, prio []Priority) ([]bool, error) {
+	geo, err := piece.NewGeometry(m.Total, m.PieceLength)
+	if err != nil {
+		return nil, err
+	}
+	have, err := s.db.Pieces(e.hash, geo.Pieces())
+	if err != nil {
+		return nil, err
+	}
+	known, err := s.db.Files(e.hash, len(m.Files))
+	if err != nil {
+		return nil, err
+	}
+	l := layout{&m.Info, geo}
+	never := skips(prio)
+	for i := range never {
+		if known[i].Known || known[i].Dirty {
+			never[i] = never[i] && !l.hasOf(i, have)
+		}
+	}
+	return never, nil
 }
 
 // checkSeedLimits stops a torrent that has seeded enough.

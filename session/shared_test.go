@@ -43,6 +43,14 @@ func TestTwoTorrentsOneFile(t *testing.T) {
 	if err := s.Remove(t.Context(), other.meta.Hash, false); err != nil {
 		t.Fatal(err)
 	}
+	// One that skips the file, and has it listed all the same.
+	beside := makeContent(t, 32<<10, map[string]int{"x": 32 << 13, "y": 300000})
+	third := seedOf(t, beside, nil)
+	add(t, s, beside, AddOptions{Dir: first.dir, Peers: addrs(third), Only: []int{indexOf(t, third, beside, "/y")}})
+	await(t, s, beside, "the one that skips it", complete)
+	if err := s.Remove(t.Context(), beside.meta.Hash, true); err != nil {
+		t.Errorf("removing it with its data: %v", err)
+	}
 	after, err := os.ReadFile(filepath.Join(first.dir, "content", "x"))
 	if err != nil || string(after) != string(before) {
 		t.Errorf("the file has changed: %d bytes, %v", len(after), err)
