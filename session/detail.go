@@ -278,11 +278,21 @@ func (t *torrent) catchUp() {
 	t.arrangeSoon()
 }
 
+// arrangePause is how often arrangeSoon looks whether it may begin.
+const arrangePause = 20 * time.Millisecond
+
 // arrangeSoon takes over the file priorities that are recorded.
 func (t *torrent) arrangeSoon() {
 	files := t.disk.files
 	t.spawn(func() {
-		t.e.arranging.Lock()
+		// Who has it may wait for the end of this loop, which waits for us.
+		for !t.e.arranging.TryLock() {
+			select {
+			case <-t.ctx.Done():
+				return // the next loop begins with what is recorded
+			case <-time.After(arrangePause):
+			}
+		}
 		defer t.e.arranging.Unlock()
 		rec, _ := t.e.record()
 		prio := priorities(rec.Priorities, len(t.meta.Files))

@@ -74,3 +74,23 @@ func TestPrioritiesOfWhoGaveUp(t *testing.T) {
 	close(gate)
 	await(t, s, c, "one file to be skipped", func(v Torrent) bool { return v.Wanted == 100000 })
 }
+
+// TestStopWhilePrioritiesWait stops a torrent whose loop has priorities to take
+// over, while somebody who changes them waits for that loop.
+func TestStopWhilePrioritiesWait(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"a": 100000, "b": 100000})
+	s := open(t, nil)
+	add(t, s, c, AddOptions{})
+	await(t, s, c, "the start", func(v Torrent) bool { return v.State == StateDownloading })
+	e := s.byWire(c.meta.Hash.Wire())
+	e.arranging.Lock() // as SetPriorities does until the loop has answered or ended
+	defer e.arranging.Unlock()
+	inLoop(t, s, c, func(t *torrent) { t.arrangeSoon() })
+	over := make(chan error, 1)
+	go func() { over <- s.Stop(t.Context(), c.meta.Hash) }()
+	until(t, "end of the loop", func() bool { return e.running() == nil })
+	if err := <-over; err != nil {
+		t.Error(err)
+	}
+}
