@@ -36,7 +36,9 @@ type begun struct {
 // are all that many large pieces need, because the rest of them is padding.
 const mostBegun = 1 << 20
 
-// full tells whether no further piece may be begun until another one ends.
+// full tells whether no further piece may be begun until another one ends. Only
+// a peer of which nothing is requested, and for which there is nothing begun,
+// gets one all the same: there may be nobody left to end the others.
 func (p *Picker) full() bool { return (len(p.begun)+1)*p.blocks > mostBegun }
 
 // lookup is the record of piece i if it is begun, else nil.

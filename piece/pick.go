@@ -172,6 +172,11 @@ func (p *Picker) choose(pr *Peer, depth int) *begun {
 	if b == nil {
 		b = p.best(p.worked, pr, p.freer)
 	}
+	if b == nil && pr.outstanding == 0 { // what is begun may be nobody's to deliver any more
+		if i, ok := p.fresh(pr, least); ok {
+			return p.begin(i)
+		}
+	}
 	return b
 }
 

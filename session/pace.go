@@ -302,7 +302,7 @@ func (f *flow) unlimited(p *peer) bool {
 // want asks for n bytes more for p, beyond what it was granted.
 func (f *flow) want(p *peer, n int64) {
 	f.d.mu.Lock()
-	began := f.leafs[p].Wanted() == 0
+	began := n > 0 && f.leafs[p].Wanted() == 0
 	f.leafs[p].Want(n)
 	f.d.mu.Unlock()
 	if began {
@@ -326,6 +326,9 @@ func (f *flow) refund(p *peer, n int64) {
 func (f *flow) settle(p *peer, owed int64) {
 	if _, ok := f.leafs[p]; !ok {
 		return
+	}
+	if f.unlimited(p) {
+		owed = 0 // it need not ask
 	}
 	grant := &p.down.grant
 	if f.up {

@@ -49,7 +49,7 @@ func inTime(t *testing.T, what string, wg *sync.WaitGroup) {
 // removed is so from then on, whatever happens to the torrent meanwhile.
 func TestTrackersChangeWhileATorrentStartsAndStops(t *testing.T) {
 	t.Parallel()
-	const rounds = 100
+	const rounds = 25 // each edit is a commit to the disk
 	dead := deadTracker(t)
 	c := makeContent(t, 64<<10, map[string]int{"": 1000}, dead)
 	s := open(t, withItems(&itemsDHT{}))

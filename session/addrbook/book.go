@@ -411,6 +411,9 @@ func (b *Book) ended(e *entry, why Reason, now time.Time, proven bool) {
 		e.failures, e.ours = 0, 0
 		e.retry = now.Add(b.jitter(b.cfg.MaxBackoff / 4))
 	case Ours:
+		if proven {
+			e.failures, e.ours = 0, 0
+		}
 		e.retry = now.Add(b.jitter(b.backoff(e)))
 		e.ours = min(e.ours+1, maxOurs)
 	case Misbehave:
