@@ -402,6 +402,23 @@ func TestBegunPiecesAreBoundedInSize(t *testing.T) {
 	if l := pick(); len(l) == 0 {
 		t.Error("after one is here, no other is begun")
 	}
+	// Another peer has none of those that are begun.
+	other, has := p.Join(), NewBitfield(n)
+	for i := range Index(n) {
+		if p.lookup(i) == nil && !p.Have().Has(i) {
+			has.Set(i)
+		}
+	}
+	p.PeerBitfield(other, has)
+	first := p.Pick(other, 1, nil)
+	if len(first) != 1 || !has.Has(first[0].Piece) {
+		t.Fatalf("a peer that has nothing of what is begun is asked for %v", first)
+	}
+	for _, b := range p.Pick(other, g.Blocks(0), nil) {
+		if b.Piece != first[0].Piece {
+			t.Fatalf("beside %v it is asked for %v", first, b)
+		}
+	}
 	if err := check(p); err != nil {
 		t.Error(err)
 	}

@@ -226,10 +226,11 @@ func (d *seeker) found(k *sought, peers []netip.AddrPort) {
 // end takes the result of a search in. It is called by the DHT.
 func (d *seeker) end(k *sought, r dht.Results) {
 	defer d.flying.Done()
-	how, queries, others := dhtpace.Over, 0, int(k.others.Load())
+	how, queries, others, heard := dhtpace.Over, 0, int(k.others.Load()), false
 	for _, one := range []*dht.Result{r.IPv4, r.IPv6} {
 		if one != nil {
 			queries += one.Stats.Queries
+			heard = heard || len(one.Codes) > 0
 			if one.Stored > 0 || errors.Is(one.Err, dht.ErrRefused) {
 				queries += 8
 			}
@@ -241,6 +242,8 @@ func (d *seeker) end(k *sought, r dht.Results) {
 		d.s.count("dht_busy")
 	case errors.Is(err, dht.ErrNoNodes):
 		how = dhtpace.Away
+	case errors.Is(err, dht.ErrRefused) && !heard:
+		how = dhtpace.Unheard
 	}
 	if v := k.e.view.Load(); others == 0 && v != nil && (v.Peers > 0 || v.Swarm.Leechers > 0) {
 		others = 1 // somebody wants it, as others tell

@@ -24,12 +24,17 @@ func TestScreenWaitsForNobody(t *testing.T) {
 	s := openScreen(w, small, textHandler)
 	t.Cleanup(s.close)
 	log := slog.New(textHandler(s))
-	const lines = 2*maxUnwritten/len("msg=line i=12345\n") + 1 // one share is being written, one waits
-	for i := range lines {
-		log.Info("line", "i", i)
+	const lines = 2*maxUnwritten/len("msg=line i=12345\n") + 1
+	log.Info("line", "i", 0)
+	var first [1]byte // whoever has read it knows that the line is being written, and that no other is
+	if _, err := io.ReadFull(r, first[:]); err != nil {
+		t.Fatal(err)
+	}
+	for i := range lines - 1 {
+		log.Info("line", "i", i+1)
 	}
 	s.show([]string{"progress"})
-	in := bufio.NewScanner(r)
+	in := bufio.NewScanner(io.MultiReader(bytes.NewReader(first[:]), r))
 	next := func() string {
 		if !in.Scan() {
 			t.Fatalf("the log ends: %v", in.Err())

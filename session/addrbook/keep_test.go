@@ -230,3 +230,22 @@ func TestWhoComesAndGoes(t *testing.T) {
 		}
 	}
 }
+
+// TestGoodConnectionsThatWeEnd: what went wrong before a connection says nothing
+// once there was one, also where we have ended it.
+func TestGoodConnectionsThatWeEnd(t *testing.T) {
+	b := newBook(Config{})
+	b.Add(addr4(1), SourceUser, start)
+	now, _ := outage(t, b, Lost, start, time.Hour)
+	a, ok, in := b.Next(now, none)
+	if !ok {
+		now = now.Add(in)
+		a = next(t, b, now)
+	}
+	b.Connected(a, now)
+	now = now.Add(time.Hour)
+	b.Disconnected(a, Ours, now)
+	if got := wait(t, b, now); got > 20*time.Second {
+		t.Errorf("it is dialled again in %v", got)
+	}
+}

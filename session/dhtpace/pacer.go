@@ -108,6 +108,7 @@ type Item[T any] struct {
 	gone     bool
 	urgent   bool // to be searched for again as soon as its search is over
 	vain     int  // searches in a row that found nobody
+	unheard  int  // in a row of which nobody acknowledged the announce
 	due      time.Time
 	began    time.Time // of the last search; zero: there was none
 	reserved float64
@@ -262,10 +263,14 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Over Outcome = iota
-	Busy         // it found no place
-	Away         // no node answered
+	Over    Outcome = iota
+	Busy            // it found no place
+	Away            // no node answered
+	Unheard         // nodes answered, but none acknowledged the announce
 )
+
+// mostUnheard is how often the wait after Unheard is doubled.
+const mostUnheard = 8
 
 // Done ends a search, which cost queries and found others, ourselves not
 // counted.
@@ -285,6 +290,9 @@ func (p *Pacer[T]) Done(it *Item[T], how Outcome, queries, others int, now time.
 		l.rest = later(l.rest, now.Add(p.cfg.AwayWait))
 		it.due = now.Add(p.cfg.AwayWait)
 	default:
+		if how == Over {
+			it.unheard = 0
+		}
 		l.mean += (float64(queries) - l.mean) / weight
 		if it.vain++; others > 0 {
 			it.vain = 0
@@ -295,6 +303,10 @@ func (p *Pacer[T]) Done(it *Item[T], how Outcome, queries, others int, now time.
 		it.due = it.began.Add(p.every(it, others > 0))
 		if it.class == Hungry && it.lane == 1 { // since it began
 			it.due = later(now, it.began.Add(again))
+		}
+		if how == Unheard { // others are not held up, and nodes that never do it cannot have us try all the time
+			it.due = sooner(it.due, now.Add(p.cfg.AwayWait<<it.unheard))
+			it.unheard = min(it.unheard+1, mostUnheard)
 		}
 	}
 	if it.urgent {

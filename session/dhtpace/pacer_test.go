@@ -220,6 +220,45 @@ func TestBusyAndAwayAreTriedAgain(t *testing.T) {
 	}
 }
 
+// TestUnheardIsTriedAgainSoon: an announce that nobody acknowledged is made again
+// after 15 s, then 30, up to the usual time, and holds up no other item.
+func TestUnheardIsTriedAgainSoon(t *testing.T) {
+	p := pacer(Config{})
+	it, now := p.Add("a", Lonely, t0), t0
+	var waits []time.Duration
+	for range 10 {
+		got, due := p.Next(now)
+		if got == nil {
+			waits = append(waits, due.Sub(now))
+			now = due
+			got, _ = p.Next(now)
+		}
+		if got != it {
+			t.Fatalf("%+v at %v", got, now.Sub(t0))
+		}
+		p.Done(it, Unheard, 10, 0, now)
+		if len(waits) == 2 {
+			p.Add("b", Lonely, now)
+			if b, _ := p.Next(now); b == nil || b.Value != "b" {
+				t.Fatalf("another item is held up: %+v", b)
+			}
+		}
+	}
+	for i, w := range waits {
+		if want := 15 * time.Second << i; i < 6 && w != want || w > 30*time.Minute || i > 6 && w < 10*time.Minute {
+			t.Errorf("wait %d is %v", i, w)
+		}
+	}
+	p.Done(it, Unheard, 10, 0, now)
+	if p.Next(now.Add(time.Hour)); it.unheard == 0 {
+		t.Fatal("nothing was counted")
+	}
+	p.Done(it, Over, 10, 0, now.Add(time.Hour))
+	if it.unheard != 0 {
+		t.Error("it is still held to be unheard")
+	}
+}
+
 func TestClassesChange(t *testing.T) {
 	p := pacer(Config{})
 	it := p.Add("a", Steady, t0)

@@ -161,10 +161,14 @@ func (h *Host) start() error {
 	if h.live() != nil {
 		return nil
 	}
+	lost := h.run != nil
 	h.stop() // what is left of one that broke
 	ln, conn, err := h.cfg.listen(h.cfg.Listen)
 	if err != nil {
 		h.problem = err.Error()
+		if lost && h.retry.cancel == nil { // mend would find it gone
+			h.startLater()
+		}
 		return fmt.Errorf("starting the tracker: %w", err)
 	}
 	cfg := h.cfg.Tracker
