@@ -35,6 +35,12 @@ func (a *apart) put(s share, in bool) {
 	}
 }
 
+func (a *apart) has(s share) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.in[s]
+}
+
 // forget is for a file whose bytes are all where they belong.
 func (a *apart) forget(file int) {
 	a.mu.Lock()
@@ -60,9 +66,7 @@ func (t *Torrent) isApart(file int, i piece.Index, write bool) (bool, error) {
 		}
 		flags.Or(flagApart)
 	}
-	t.apart.mu.Lock()
-	in := t.apart.in[share{file, i}]
-	t.apart.mu.Unlock()
+	in := t.apart.has(share{file, i})
 	if in || !write {
 		return in, nil
 	}

@@ -2,12 +2,15 @@ package storage
 
 import (
 	"bytes"
+	"crypto/sha1"
 	"os"
 	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"btd/piece"
 )
 
 // mine writes a file that is somebody else's where file i belongs.
@@ -155,4 +158,63 @@ func TestFileBecomesSomebodyElses(t *testing.T) {
 	r.tor.Close()
 	r.open(o)
 	r.wantReads(0)
+}
+
+// TestFileBecomesWanted in the middle of a piece: what the parts file has of it
+// moves to the file, although that has other bytes there.
+func TestFileBecomesWanted(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		foreign, zeros bool
+	}{
+		{"that is somebody else's", true, false},
+		{"that is somebody else's, with zeros", true, true},
+		{"that came later", false, false},
+		{"that came later, with zeros", false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) { fileBecomesWanted(t, c.foreign, c.zeros) })
+	}
+}
+
+func fileBecomesWanted(t *testing.T, foreign, zeros bool) {
+	x := makeFixture(t, 64<<10, file{path: "a", length: 20_000}, file{path: "b", length: 200_000}, file{path: "c", length: 10_000})
+	if zeros {
+		clear(x.content[20_000 : 48<<10])
+		sum := sha1.Sum(x.piece(0))
+		copy(x.info.Sums, sum[:])
+	}
+	var theirs atomic.Bool
+	theirs.Store(foreign)
+	o := Options{Skip: []bool{false, true, true}, Foreign: func(i int) bool { return i == 1 && theirs.Load() }}
+	r := newRig(t, x, Config{RunBytes: 16 << 10}, o)
+	if foreign {
+		r.mine(1)
+	}
+	for n := range 3 {
+		r.block(0, n, false)
+	}
+	for end := time.Now().Add(time.Minute); r.s.Stats().Written < 48<<10; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal("the first blocks are not written")
+		}
+	}
+	if !foreign {
+		r.mine(1)
+	}
+	theirs.Store(false)
+	if err := r.tor.SetSkip(nil); err != nil {
+		t.Fatal(err)
+	}
+	r.wantAbsent(r.parts())
+	r.block(0, 3, false)
+	if res := r.take(); len(res) != 1 || !res[0].OK {
+		t.Fatalf("results %+v", res)
+	}
+	r.wantReads(0)
+	for i := 1; i < r.geo.Pieces(); i++ {
+		r.write(piece.Index(i))
+	}
+	r.take()
+	r.wantFile(1)
+	r.wantReads(0, 1, 2, 3)
 }

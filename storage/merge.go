@@ -22,9 +22,10 @@ type move struct {
 
 // merge copies ranges of the content from the parts file to the file where they
 // belong now. It overwrites data only if the piece is right with the bytes of
-// the parts file and wrong without. If all is where it belongs, no file is
-// opened for writing, and none is marked. The caller holds layout for writing.
-func (t *Torrent) merge(file int, held []span) (move, error) {
+// the parts file and wrong without, or for begun blocks (see begun). If all is
+// where it belongs, no file is opened for writing, and none is marked. The caller
+// holds layout for writing.
+func (t *Torrent) merge(file int, held, begun []span) (move, error) {
 	m := move{file: file}
 	if len(held) == 0 {
 		return m, nil
@@ -35,7 +36,7 @@ func (t *Torrent) merge(file int, held []span) (move, error) {
 	}
 	defer t.release(parts)
 	size := min(t.geo.PieceLength(), mergeBuffer)
-	c := comparison{t: t, parts: parts, buf: make([]byte, size), other: make([]byte, size)}
+	c := comparison{t: t, parts: parts, begun: begun, buf: make([]byte, size), other: make([]byte, size)}
 	lacking, spare, err := c.sift(file, held)
 	m.spare = spare
 	if err != nil || len(lacking) == 0 {
@@ -135,12 +136,14 @@ func (t *Torrent) punch(moves []move) error {
 type comparison struct {
 	t          *Torrent
 	parts      *handle
+	begun      []span // blocks that the parts file has of pieces under construction
 	buf, other []byte // of one size
 }
 
 // sift tells which of the ranges that the parts file holds of a file are to be
 // copied to it, and which need not be kept: the file has the same bytes, or its
-// piece is right without them. A range that is neither stays where it is.
+// piece is right without them. Of a piece under construction the blocks that were
+// received are copied: it is about to be right with them. A range that is neither stays where it is.
 func (c *comparison) sift(file int, held []span) (lacking, spare []span, err error) {
 	t := c.t
 	dst, err := t.acquire(file, false)
@@ -161,7 +164,8 @@ func (c *comparison) sift(file int, held []span) (lacking, spare []span, err err
 		if err != nil {
 			return nil, nil, err
 		}
-		if blank { // a block of the parts file that begins or ends with another file's bytes
+		begun := within(c.begun, r)
+		if blank && (same || len(begun) == 0) { // a block of the parts file that begins or ends with another file's bytes
 			continue
 		}
 		if !same {
@@ -182,9 +186,22 @@ func (c *comparison) sift(file int, held []span) (lacking, spare []span, err err
 		}
 		if better {
 			lacking = append(lacking, r)
+		} else {
+			lacking = append(lacking, begun...)
 		}
 	}
 	return lacking, spare, nil
+}
+
+// within is what spans, in content offsets, have in common with r.
+func within(spans []span, r span) (out []span) {
+	for _, s := range spans {
+		off, end := max(s.off, r.off), min(s.off+s.n, r.off+r.n)
+		if off < end {
+			out = append(out, span{file: r.file, off: off, n: end - off})
+		}
+	}
+	return out
 }
 
 // lacks tells whether an open file has nothing in [off, off+n).

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"btd/piece"
 )
 
 // partsName is the hidden file that holds the bytes of skipped files.
@@ -70,7 +72,7 @@ func (t *Torrent) mergeAll() error {
 	var moved []move
 	for _, i := range slices.Sorted(maps.Keys(all)) {
 		t.layout.Lock()
-		m, err := t.merge(i, all[i])
+		m, err := t.merge(i, all[i], nil)
 		t.layout.Unlock()
 		if err != nil {
 			return err
@@ -161,9 +163,10 @@ func (t *Torrent) unskip(file int) (move, error) {
 	if err != nil {
 		return move{}, err
 	}
+	begun := t.begun(file, held)
 	was := t.flags[file].Load() & flagPlace
 	t.place(file, false)
-	m, err := t.merge(file, held)
+	m, err := t.merge(file, held, begun)
 	if err != nil {
 		t.skip[file] = true
 		t.flags[file].Or(was)
@@ -171,6 +174,34 @@ func (t *Torrent) unskip(file int) (move, error) {
 		t.apart.forget(file)
 	}
 	return m, err
+}
+
+// begun lists the blocks of pieces under construction that the parts file may
+// have of a skipped file, in content offsets. They are hashed, or will be, as if
+// they were where they belong. The caller holds layout for writing: a block that
+// is not written yet goes to where the file is then.
+func (t *Torrent) begun(file int, held []span) (begun []span) {
+	all := t.flags[file].Load()&flagInParts != 0
+	q := &t.s.queue
+	last := -1
+	for _, r := range held {
+		i := t.shareOf(r).piece
+		if int(i) == last || !all && !t.apart.has(share{file, i}) {
+			continue
+		}
+		last = int(i)
+		q.mu.Lock()
+		if w := t.work.pieces[i]; w != nil {
+			for n, s := range w.state {
+				if s == blockStored || s == blockBusy {
+					off := int64(n) * piece.BlockSize
+					begun = append(begun, span{off: t.geo.Offset(i) + off, n: min(piece.BlockSize, t.geo.Length(i)-off)})
+				}
+			}
+		}
+		q.mu.Unlock()
+	}
+	return begun
 }
 
 // heldInParts lists what the parts file holds of a file: ranges that hold data,
