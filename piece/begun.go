@@ -41,6 +41,10 @@ const mostBegun = 1 << 20
 // gets one all the same: there may be nobody left to end the others.
 func (p *Picker) full() bool { return (len(p.begun)+1)*p.blocks > mostBegun }
 
+// Begun tells whether a block of some piece that has not passed is requested or
+// here.
+func (p *Picker) Begun() bool { return len(p.begun) > 0 }
+
 // lookup is the record of piece i if it is begun, else nil.
 func (p *Picker) lookup(i Index) *begun {
 	if at := p.begunAt[i]; at > 0 {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -258,12 +259,12 @@ func (t *torrent) tickDisk() {
 		return
 	}
 	d.probe.running = true
-	blind, lacking, prio, have := d.blind, t.pick.Missing() > 0, d.prio, t.pick.Have().Clone()
+	blind, lacking, prio, idle := d.blind, t.pick.Missing() > 0, d.prio, !t.fetching()
 	t.spawn(func() {
 		d.files.Flush() // what came to the journal until now may be in doubt
 		err := d.files.Probe()
 		if err == nil && lacking {
-			err = t.clash(prio, have)
+			err = t.clashAgain(prio, idle)
 		}
 		if err == nil {
 			err = t.rearrange()
@@ -285,6 +286,9 @@ func (t *torrent) probed(err error, changed *piece.Bitfield) {
 		d.probe.wait = min(2*d.probe.wait, probeMost)
 		d.probe.next = t.now.Add(d.probe.wait)
 		d.err = err
+		if shared := (*sharedError)(nil); errors.As(err, &shared) {
+			t.giveWay()
+		}
 		return
 	}
 	t.log.Info("the storage error is gone, going on")
@@ -300,7 +304,7 @@ func (t *torrent) probed(err error, changed *piece.Bitfield) {
 	} else if t.pick.Missing() == 0 {
 		t.complete()
 	} else {
-		t.takeFiles()
+		t.contend() // what is wanted may have changed
 	}
 	for _, p := range t.peers.all {
 		t.updateInterest(p)

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 
@@ -27,7 +28,8 @@ func (e *sharedError) Error() string {
 // A loop begins as one that may, before anything is known of its files, and with
 // each check again: others must not write where its data is still to be found.
 // Once it knows what it lacks it asks. If another torrent has one of its files
-// then, it has lost, and asks again from time to time. So of two that have the
+// then, it has lost, and asks again from time to time. What it does not have counts
+// as its own until nothing of it is being written any more. So of two that have the
 // same file the first one to ask loses as long as neither knows what it has, and
 // the other one wins.
 type holders struct {
@@ -83,18 +85,21 @@ func (c *holders) against(e, o *entry) (part, *piece.Bitfield) {
 
 // clash is an error if the torrent, which lacks pieces, would write to
 // another's file to get them; else nobody else writes to its files from now on.
-// have is what it has, and not changed any more. It may run outside the loop.
+// have is what it has, and not changed any more; nil as long as it may be writing,
+// and then its files count as before. It may run outside the loop.
 func (t *torrent) clash(prio []Priority, have *piece.Bitfield) error {
 	c := &t.s.holders
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.of[t.e] = claim{}
 	for i, o := range t.s.rivals(t.e, t.meta) {
 		if prio[i] != Skip {
-			c.of[t.e] = claim{lost: have}
+			if have != nil {
+				c.of[t.e] = claim{lost: have}
+			}
 			return &sharedError{path: t.meta.Files[i].Path, other: o.hash}
 		}
 	}
+	c.of[t.e] = claim{}
 	return nil
 }
 
@@ -143,11 +148,52 @@ func (t *torrent) arrange(files *storage.Torrent, prio []Priority) (others bool,
 // contend is for a torrent that lacks pieces: it fails if it would have to
 // write to another's file.
 func (t *torrent) contend() {
-	if err := t.clash(t.disk.prio, t.pick.Have().Clone()); err != nil {
+	var have *piece.Bitfield
+	if t.disk.err == nil && !t.fetching() { // else something given up may be on its way to the disk
+		have = t.pick.Have().Clone()
+	}
+	if err := t.clash(t.disk.prio, have); err != nil {
 		t.fail(err, false)
+		t.giveWay()
 		return
 	}
 	t.takeFiles()
+}
+
+// fetching tells whether blocks are asked for, or something of a piece is here.
+func (t *torrent) fetching() bool {
+	return t.pick.Begun() || slices.ContainsFunc(t.peers.all, func(p *peer) bool { return len(p.down.reqs) > 0 })
+}
+
+// giveWay is for a torrent that lost, and is in the error state: it gives up what
+// it fetches, since others may write there. They may as soon as a probe has
+// waited for what is being written.
+func (t *torrent) giveWay() {
+	if !t.fetching() {
+		return
+	}
+	for len(t.peers.all) > 0 {
+		t.drop(t.peers.all[0], errNotReady)
+	}
+	t.abandonAll()
+	t.disk.probe.next = t.now
+}
+
+// clashAgain is clash in a probe, after what was being written. idle tells
+// whether nothing was fetched before that. It runs outside the loop.
+func (t *torrent) clashAgain(prio []Priority, idle bool) error {
+	var have *piece.Bitfield
+	if idle {
+		err := t.ask(t.ctx, func(t *torrent) {
+			if t.disk.check == nil {
+				have = t.pick.Have().Clone()
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return t.clash(prio, have)
 }
 
 // takeFiles has storage write to files that were another's and are not now.

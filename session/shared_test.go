@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"btd/peerwire"
 )
 
 // TestTwoTorrentsOneFile: a torrent never writes over what belongs to another,
@@ -267,4 +269,49 @@ func TestDataThatIsStillToBeFound(t *testing.T) {
 			t.Errorf("round %d: the file has changed", round)
 		}
 	}
+}
+
+// TestLoserGivesUpWhatItFetches: a torrent that is in the middle of a download
+// when it loses asks for nothing any more, and the other one goes on.
+func TestLoserGivesUpWhatItFetches(t *testing.T) {
+	t.Parallel()
+	first := makeContent(t, 32<<10, map[string]int{"x": 400000, "y": 300000})
+	other := makeContent(t, 64<<10, map[string]int{"w": 50000, "x": 400000, "y": 300000})
+	seeds := [2]*Session{seedOf(t, first, nil), seedOf(t, other, nil)}
+	s := open(t, nil)
+	add(t, s, first, AddOptions{Peers: addrs(seeds[0]), Only: []int{0}})
+	await(t, s, first, "the file of its own", complete)
+	add(t, s, other, AddOptions{Only: []int{2}})
+	await(t, s, other, "the start", func(v Torrent) bool { return v.State == StateDownloading })
+
+	flat := other // as a peer of the test has it
+	flat.dir = t.TempDir()
+	var all []byte
+	for _, name := range []string{"w", "x", "y"} {
+		all = append(all, read(t, filepath.Join(other.dir, "content", name))...)
+	}
+	if err := os.WriteFile(filepath.Join(flat.dir, "content"), all, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := acceptRaw(t, s, flat, fastPeer)
+	p.until(peerwire.HaveNone)
+	p.send(peerwire.AppendUnchoke(peerwire.AppendHaveAll(nil)))
+	p.give(p.until(peerwire.Request)) // the other requests stay open
+	await(t, s, other, "the first block", func(v Torrent) bool { return v.Downloaded > 0 })
+
+	prefer(t, s, first, map[int]Priority{1: Normal})
+	await(t, s, first, "the error, since the other one fetches the file", failed)
+	prefer(t, s, other, map[int]Priority{1: Normal})
+	p.untilClosed()
+	await(t, s, other, "its error", failed)
+	give(t, s, first, seeds[0])
+	await(t, s, first, "the rest of the first", complete)
+	first.same(t, s.cfg.Dir)
+
+	if err := s.Remove(t.Context(), first.meta.Hash, false); err != nil {
+		t.Fatal(err)
+	}
+	give(t, s, other, seeds[1])
+	await(t, s, other, "all of the other one", complete)
+	other.same(t, s.cfg.Dir, "content/x", "content/y")
 }

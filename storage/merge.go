@@ -143,7 +143,8 @@ type comparison struct {
 // sift tells which of the ranges that the parts file holds of a file are to be
 // copied to it, and which need not be kept: the file has the same bytes, or its
 // piece is right without them. Of a piece under construction the blocks that were
-// received are copied: it is about to be right with them. A range that is neither stays where it is.
+// received are copied: it is about to be right with them. A range that is neither
+// stays where it is.
 func (c *comparison) sift(file int, held []span) (lacking, spare []span, err error) {
 	t := c.t
 	dst, err := t.acquire(file, false)
