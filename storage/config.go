@@ -17,6 +17,7 @@ type Config struct {
 	MaxOpenFiles int          // open files kept at most, in all torrents; 0 means 256
 	Memory       int64        // bytes for requests outstanding plus blocks in memory; 0 means 32 MiB
 	RunBytes     int          // bytes of a piece that are gathered before they are written; 0 means 1 MiB
+	Busy         func()       // called whenever memory or a file is put to use; must be quick, and not block; nil is nobody
 	Log          *slog.Logger // nil means no log
 }
 
@@ -32,6 +33,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.RunBytes <= 0 {
 		c.RunBytes = 1 << 20
+	}
+	if c.Busy == nil {
+		c.Busy = func() {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -176,7 +180,10 @@ func (j *janitor) stop() {
 	}
 }
 
-func (s *Store) busy() { s.idle.wake() }
+func (s *Store) busy() {
+	s.idle.wake()
+	s.cfg.Busy()
+}
 
 // trim gives back what was idle for a tick and tells whether anything is left.
 func (s *Store) trim() bool {

@@ -46,7 +46,12 @@ func run(ctx context.Context, s *settings, files []string) error {
 	}
 	defer lock.Unlock()
 
-	ses, err := session.Open(s.session(log))
+	cfg := s.session(log)
+	if p := newProcs(log); p != nil {
+		cfg.Storage.Busy = p.wake
+		defer p.begin(ctx)()
+	}
+	ses, err := session.Open(cfg)
 	if err != nil {
 		return err
 	}
