@@ -79,11 +79,11 @@ func (f *Flow) Pace(now time.Time, owes bool) Pace {
 // the rest, but no less than it needs to be busy. So all are through at the same
 // time, and few blocks have to be requested twice.
 func (f *Flow) Fair(now time.Time, left int, all float64) int {
-	part := float64(left) * min(1, f.Rate(now)/all)
-	return int(max(part/2, min(part, 2*f.Way(now))))
+	rate := f.Rate(now)
+	part := float64(left) * min(1, rate/all)
+	busy := 2 * rate * f.latency.Seconds()
+	return int(max(part/2, min(part, busy)))
 }
 
-// Way is how many blocks are on the way while the peer delivers what it can: its
-// rate times the shortest time from a request to its block. It is 0 if that is not
-// known.
-func (f *Flow) Way(now time.Time) float64 { return f.Rate(now) * f.latency.Seconds() }
+// Near tells whether the peer has ever answered within d.
+func (f *Flow) Near(d time.Duration) bool { return f.latency > 0 && f.latency < d }

@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	firstDepth   = 16              // requests to a peer whose rate is not known yet
-	firstDeep    = 64              // likewise in a local network, where a second is long
-	minDepth     = 2               // requests to the slowest peer
-	maxDepth     = 2000            // requests to the fastest
-	nearDepth    = 400             // likewise if it answers at once; libtorrent's default is 500
-	longWay      = 4               // where more are on the way, how many times as many are requested
-	defaultReqQ  = 250             // what a peer accepts if it does not say (libtorrent's default)
+	firstDepth   = 16   // requests to a peer whose rate is not known yet
+	firstDeep    = 64   // likewise in a local network, where a second is long
+	minDepth     = 2    // requests to the slowest peer
+	maxDepth     = 2000 // requests to the fastest
+	nearDepth    = 400  // likewise if it is near; 10 Gbit/s are 380 in 5 ms, and libtorrent's default is 500
+	defaultReqQ  = 250  // what a peer accepts if it does not say (libtorrent's default)
+	near         = 5 * time.Millisecond
 	pipeline     = 3 * time.Second // worth of data that is kept requested
 	snubAfter    = 60 * time.Second
 	requestLives = 45 * time.Second // then others may be asked for the block as well
@@ -239,7 +239,7 @@ func (t *torrent) onPiece(p *peer, m *peerwire.Message) error {
 
 // grow widens the pipeline: by one a block while the rate still climbs.
 func (t *torrent) grow(p *peer) {
-	if p.down.slowStart && p.down.depth < p.deepest(t.now) {
+	if p.down.slowStart && p.down.depth < p.deepest() {
 		p.down.depth++
 		t.peers.depth++
 	}
@@ -253,11 +253,13 @@ func (p *peer) reqLimit() int {
 	return defaultReqQ
 }
 
-// deepest is how many requests p is given at most. Over a long way it is as many as
-// it takes; what is near has enough with fewer, and some clients look through all
-// of them for every block that they send.
-func (p *peer) deepest(now time.Time) int {
-	return min(p.reqLimit(), max(nearDepth, int(longWay*p.down.flow.Way(now))))
+// deepest is how many requests p is given at most. One that is near has enough with
+// few, and some clients look through all of them for every block that they send.
+func (p *peer) deepest() int {
+	if p.down.flow.Near(near) {
+		return min(p.reqLimit(), nearDepth)
+	}
+	return p.reqLimit()
 }
 
 // tickDown adapts the pipeline once a second and deals with a peer that
@@ -271,7 +273,7 @@ func (t *torrent) tickDown(p *peer) {
 	if !d.slowStart {
 		d.depth = byRate
 	}
-	d.depth = min(max(d.depth, byRate, minDepth), p.deepest(t.now))
+	d.depth = min(max(d.depth, byRate, minDepth), p.deepest())
 	if d.interested && !d.choked {
 		t.peers.depth += d.depth
 	}

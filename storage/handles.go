@@ -127,6 +127,7 @@ func (t *Torrent) acquire(file int, write bool) (*handle, error) {
 	}
 	c.mu.Unlock()
 	if h != nil {
+		t.s.cfg.Busy()
 		return h, nil
 	}
 	f, err := t.openAny(file, write)

@@ -12,8 +12,7 @@ import (
 
 const (
 	lookEvery  = 100 * time.Millisecond // while content is moved
-	quietLooks = 10                     // with next to nothing used, before nobody looks any more
-	quietUse   = 0.05                   // processors that are next to nothing
+	quietLooks = 10                     // without, before nobody looks any more
 
 	// spareShare is the part of the machine that is free at least where
 	// nothing has to be saved.
@@ -22,13 +21,18 @@ const (
 	// wellUsed is how far each processor that btd runs on should be used, so
 	// that there is room to see that it wants more.
 	wellUsed = 0.6
+
+	lowLooks   = 3    // in a row that say fewer, before there are
+	trialLooks = 5    // after which it shows whether that was right
+	lostShare  = 0.65 // of what btd had; if it gets less than that with fewer, it was not
+	againLooks = 100  // then all are used for so long; and where it was right, it is tried again after as many
 )
 
 // procs holds Go code to as many processors as btd has use for while the
 // machine is busy and others wait. Where seven btds share two processors, each with two of its own,
 // they take work from each other's caches. See docs/decisions/0016.
 type procs struct {
-	awake  atomic.Bool
+	moved  atomic.Bool   // content was, since the last look
 	wakeup chan struct{} // capacity 1
 	full   func() int    // processors that there are for the process
 	read   func() (usage, error)
@@ -67,8 +71,12 @@ func newProcs(log *slog.Logger) *procs {
 // wake says that content is moved. It never blocks, and may be called for each
 // block.
 func (p *procs) wake() {
-	if !p.awake.Load() && !p.awake.Swap(true) {
-		p.wakeup <- struct{}{}
+	if p.moved.Load() || p.moved.Swap(true) {
+		return
+	}
+	select {
+	case p.wakeup <- struct{}{}:
+	default:
 	}
 }
 
@@ -96,13 +104,12 @@ func (p *procs) run(ctx context.Context) {
 		}
 		if err := p.watch(ctx); err != nil {
 			p.log.Debug("the machine does not tell how busy it is", "err", err)
-			return // and nobody wakes it again
+			return
 		}
-		p.awake.Store(false)
 	}
 }
 
-// watch looks until nothing is moved any more, and then gives back what it took.
+// watch looks until nothing was moved for a while, and gives back what it took.
 func (p *procs) watch(ctx context.Context) error {
 	c := choice{full: p.full()}
 	c.now = c.full
@@ -123,24 +130,33 @@ func (p *procs) watch(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
+		select { // first: who moves something after the next line may not be missed
+		case <-p.wakeup:
+		default:
+		}
+		if p.moved.Swap(false) {
+			quiet = 0
+		}
 		u, err := p.read()
 		if err != nil {
 			return err
 		}
 		own, free := last.until(u)
-		if last = u; own > quietUse {
-			quiet = 0
-		}
+		last = u
 		before := c.now
-		if c.look(own, free) == before {
-			continue
-		}
-		p.log.Debug("processors that are used", "n", c.now, "use", own, "machine free", free)
 		if c.now == c.full {
+			c.full = p.full() // it may have changed
+			c.now = c.full
+		}
+		switch c.look(own, free) {
+		case before:
+			continue
+		case c.full:
 			p.set(0)
-		} else {
+		default:
 			p.set(c.now)
 		}
+		p.log.Debug("processors that are used", "n", c.now, "use", own, "machine free", free)
 	}
 	return nil
 }
@@ -151,30 +167,58 @@ func (u usage) until(v usage) (own, free float64) {
 	d := max(v.at.Sub(u.at), time.Millisecond)
 	free = 1 // nothing was counted
 	if all := v.total - u.total; all > 0 {
-		free = float64(v.free-u.free) / float64(all)
+		free = max(0, float64(v.free-u.free)/float64(all)) // what waits for disks may go back, says proc(5)
 	}
 	return float64(v.own-u.own) / float64(d), free
 }
 
 // choice is how many processors are used.
 type choice struct {
-	full int  // that there are
-	now  int  // that are used
-	low  bool // the last look said fewer
+	full int // that there are
+	now  int // that are used
+
+	low   int     // looks in a row that said fewer
+	lowed float64 // what they saw used, together
+	had   float64 // what was used with all
+	looks int     // since there are fewer
+	got   float64 // what they saw used, together
+	rest  int     // looks before there may be fewer again
 }
 
 // look takes in how many processors the process used and which part of the
-// machine was free since the last look. More are used at once, fewer when two
-// looks say so.
+// machine was free since the last look. More are used at once, fewer when
+// several looks say so. If the process then gets less than it had, since others
+// want all that there is, it was wrong. Whether it is right is tried again
+// after a while.
 func (c *choice) look(own, free float64) int {
 	want := c.full
 	if free < spareShare {
 		want = min(c.full, max(1, int(math.Ceil(own/wellUsed))))
 	}
-	low := want < c.now
-	if want > c.now || low && c.low {
-		c.now = want
+	c.rest = max(0, c.rest-1)
+	if c.now < c.full {
+		c.looks++
+		c.got += own
+		switch {
+		case c.looks == trialLooks && c.got < lostShare*c.had*trialLooks:
+			c.rest, want = againLooks, c.full
+		case c.looks == againLooks:
+			want = c.full
+		}
 	}
-	c.low = low
+	if want >= c.now || c.rest > 0 || c.now < c.full && c.looks < trialLooks {
+		c.now, c.low, c.lowed = max(c.now, want), 0, 0
+		return c.now
+	}
+	c.low++
+	c.lowed += own
+	if c.low < lowLooks {
+		return c.now
+	}
+	if c.now == c.full {
+		c.had = c.lowed / lowLooks
+	}
+	c.now, c.low, c.lowed = want, 0, 0
+	c.looks, c.got = 0, 0
 	return c.now
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // TestProcessorsInUse: fewer are used where the machine is busy and btd has no use
-// for them, never fewer than it has use for, and all again at once.
+// for them, and all again at once.
 func TestProcessorsInUse(t *testing.T) {
 	type look struct {
 		own, free float64
@@ -21,19 +21,59 @@ func TestProcessorsInUse(t *testing.T) {
 		full  int
 		looks []look
 	}{
-		"one of many on a busy machine": {2, []look{{0.3, 0, 2}, {0.3, 0, 1}, {0.5, 0.1, 1}}},
-		"a moment is not enough":        {2, []look{{0.3, 0, 2}, {0.3, 0.5, 2}, {0.3, 0, 2}, {1, 0, 2}, {0.3, 0, 2}}},
-		"the machine has room":          {2, []look{{0.3, 0, 2}, {0.3, 0, 1}, {0.3, 0.2, 2}}},
-		"it wants more":                 {2, []look{{0.3, 0, 2}, {0.3, 0, 1}, {0.7, 0, 2}}},
-		"it uses what it has":           {2, []look{{1, 0, 2}, {1, 0, 2}, {1.9, 0, 2}}},
-		"one of sixteen":                {16, []look{{3, 0, 16}, {3, 0, 5}, {4, 0, 7}, {0.1, 0, 7}, {0.1, 0, 1}, {15, 0, 16}}},
-		"nothing was used":              {4, []look{{0, 0, 4}, {0, 0, 1}}},
+		"one of many on a busy machine": {2, []look{{0.3, 0, 2}, {0.3, 0, 2}, {0.3, 0, 1}, {0.5, 0.1, 1}}},
+		"a moment is not enough":        {2, []look{{0.3, 0, 2}, {0.3, 0, 2}, {0.3, 0.5, 2}, {0.3, 0, 2}, {0.3, 0, 2}, {1, 0, 2}, {0.3, 0, 2}}},
+		"the machine has room":          {2, []look{{0.3, 0, 2}, {0.3, 0, 2}, {0.3, 0, 1}, {0.3, 0.2, 2}}},
+		"it wants more":                 {2, []look{{0.3, 0, 2}, {0.3, 0, 2}, {0.3, 0, 1}, {0.7, 0, 2}}},
+		"it uses what it has":           {2, []look{{1, 0, 2}, {1, 0, 2}, {1, 0, 2}, {1.9, 0, 2}}},
+		"one of sixteen":                {16, []look{{3, 0, 16}, {3, 0, 16}, {3, 0, 5}, {4, 0, 7}, {15, 0, 16}}},
+		"nothing was used":              {4, []look{{0, 0, 4}, {0, 0, 4}, {0, 0, 1}}},
 	} {
 		x := choice{full: c.full, now: c.full}
 		for i, l := range c.looks {
 			if n := x.look(l.own, l.free); n != l.want {
 				t.Errorf("%s, look %d: %d processors, want %d", name, i, n, l.want)
 			}
+		}
+	}
+}
+
+// TestShareOfABusyMachine: where others want all that there is and each thread gets
+// the same, btd gets about what it would with all of its own; where it wants little,
+// it keeps to one processor.
+func TestShareOfABusyMachine(t *testing.T) {
+	for name, c := range map[string]struct {
+		full   int
+		others float64 // threads that never rest
+		wants  float64 // processors
+		fewer  bool
+	}{
+		"two processors, five others":     {2, 5, 2, false},
+		"two processors, twenty others":   {2, 20, 2, false},
+		"sixteen processors, 32 others":   {16, 32, 16, false},
+		"sixteen processors, 48 others":   {16, 48, 16, false},
+		"a download of a fast line":       {2, 5, 0.15, true},
+		"the same, on sixteen processors": {16, 32, 0.15, true},
+	} {
+		x := choice{full: c.full, now: c.full}
+		share := func(n int) float64 {
+			return min(c.wants, float64(n)*float64(c.full)/(float64(n)+c.others))
+		}
+		const looks = 10_000
+		got, few := 0.0, 0
+		for range looks {
+			if x.now == 1 {
+				few++
+			}
+			own := share(x.now)
+			got += own
+			x.look(own, 0)
+		}
+		if all := looks * share(c.full); got < 0.93*all {
+			t.Errorf("%s: it gets %.2f of what it would with all processors", name, got/all)
+		}
+		if c.fewer && few < looks*9/10 {
+			t.Errorf("%s: one processor in %d of %d looks", name, few, looks)
 		}
 	}
 }
@@ -54,18 +94,25 @@ func TestWatchWhileContentMoves(t *testing.T) {
 		}
 		p.wake()
 		p.wake() // of another block
-		if n, looks := m.after(3*lookEvery + lookEvery/2); n != 1 || looks != 4 {
-			t.Errorf("%d processors after %d looks, want 1 after 4", n, looks)
+		if n, looks := m.after(4*lookEvery + lookEvery/2); n != 1 || looks != 5 {
+			t.Errorf("%d processors after %d looks, want 1 after 5", n, looks)
 		}
 		m.uses(1.2)
 		if n, _ := m.after(lookEvery); n != 2 {
 			t.Errorf("%d processors where 1.2 are used, want 2", n)
 		}
 		m.uses(0.01)
-		if n, _ := m.after(5 * lookEvery); n != 1 {
+		if n, _ := m.after(4 * lookEvery); n != 1 {
 			t.Errorf("%d processors where none is used, want 1", n)
 		}
-		if n, looks := m.after(time.Hour); n != 2 || looks > 30 {
+		for range 30 { // content that takes next to no time is content as well
+			p.wake()
+			_, before := m.after(0)
+			if _, looks := m.after(lookEvery); looks != before+1 {
+				t.Fatalf("%d looks while content was moved, want 1", looks-before)
+			}
+		}
+		if n, looks := m.after(time.Hour); n != 2 || looks > 60 {
 			t.Errorf("%d processors after %d looks when nothing is moved, want 2 after few", n, looks)
 		}
 		p.wake()

@@ -51,7 +51,7 @@ func (s *Server) serveBatches(ctx context.Context, conn *net.UDPConn) (done bool
 	}
 	var readers sync.WaitGroup
 	ended := make(chan error, maxReaders)
-	n := min(maxReaders, runtime.GOMAXPROCS(0))
+	n := min(maxReaders, runtime.NumCPU()) // GOMAXPROCS may be low for a moment
 	for range n {
 		readers.Go(func() {
 			err := newBatch(s, raw, v6).serve(ctx)
