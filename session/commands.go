@@ -28,7 +28,7 @@ func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent
 	if !filepath.IsAbs(rec.Dir) {
 		return Torrent{}, false, fmt.Errorf("%w: download directory %q is not an absolute path", ErrInvalid, rec.Dir)
 	}
-	if rec.Priorities, err = only(o.Only, len(m.Files)); err != nil {
+	if err := choose(&rec, m, o.Only); err != nil {
 		return Torrent{}, false, err
 	}
 	if e := s.byWire(m.Hash.Wire()); e != nil {
@@ -134,6 +134,22 @@ func (s *Session) newRecord(m *metainfo.Metainfo, o AddOptions) resume.Record {
 		LimitUp: o.Limits.Up, LimitDown: o.Limits.Down,
 		Trackers: m.Trackers,
 	}
+}
+
+// choose makes the record of a new torrent say which files are wanted; nil means
+// all.
+func choose(rec *resume.Record, m *metainfo.Metainfo, want []int) error {
+	prio, err := only(want, len(m.Files))
+	if err != nil || prio == nil {
+		return err
+	}
+	rec.Priorities, rec.Wanted = prio, 0
+	for i, f := range m.Files {
+		if !f.Pad && Priority(prio[i]) != Skip {
+			rec.Wanted += f.Length
+		}
+	}
+	return nil
 }
 
 // only turns a list of wanted files into priorities.

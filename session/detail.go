@@ -52,29 +52,35 @@ func (s *Session) Files(h metainfo.Hash) ([]File, error) {
 	if s.look(e, func(t *torrent) { out = t.fileViews() }) {
 		return out, nil
 	}
-	m, have, err := s.atRest(e)
+	l, have, err := s.atRest(e)
 	if errors.Is(err, errNoMetadata) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	geo, err := piece.NewGeometry(m.Total, m.PieceLength)
-	if err != nil {
-		return nil, err
-	}
 	rec, _ := e.record()
-	return fileViews(layout{&m.Info, geo}, priorities(rec.Priorities, len(m.Files)), have), nil
+	return fileViews(l, priorities(rec.Priorities, len(l.info.Files)), have), nil
 }
 
 // atRest reads what the resume database knows of a torrent without a loop.
-func (s *Session) atRest(e *entry) (*metainfo.Metainfo, *piece.Bitfield, error) {
+func (s *Session) atRest(e *entry) (layout, *piece.Bitfield, error) {
 	m, err := s.metainfo(e)
 	if err != nil {
-		return nil, nil, err
+		return layout{}, nil, err
 	}
-	have, err := s.db.Pieces(e.hash, m.Pieces())
-	return m, have, err
+	geo, err := piece.NewGeometry(m.Total, m.PieceLength)
+	if err != nil {
+		return layout{}, nil, err
+	}
+	have, err := s.db.Pieces(e.hash, geo.Pieces())
+	if err != nil {
+		return layout{}, nil, err
+	}
+	for _, i := range e.log.losses() { // its last loop could not record them
+		have.Clear(i)
+	}
+	return layout{&m.Info, geo}, have, nil
 }
 
 // fileViews pictures files.
@@ -147,7 +153,7 @@ func (s *Session) SetPriorities(ctx context.Context, h metainfo.Hash, want map[i
 	defer e.arranging.Unlock()
 	var prio []Priority
 	e.setComplete(s, false) // nobody knows before the pieces were counted anew
-	err = e.change(s.db, func(r *resume.Record) {
+	e.edit(func(r *resume.Record) {
 		prio = priorities(r.Priorities, len(m.Files))
 		for i, p := range want {
 			prio[i] = p
@@ -157,18 +163,22 @@ func (s *Session) SetPriorities(ctx context.Context, h metainfo.Hash, want map[i
 			r.Priorities[i] = uint8(p)
 		}
 	})
-	if err != nil {
+	shown, err := s.showChoice(e, prio) // first, since what is shown is recorded too
+	if err := errors.Join(err, e.save(s.db)); err != nil {
 		return err
 	}
 	defer s.queue.touch(e)
 	var files *storage.Torrent
 	t := e.running()
-	if t == nil || !t.ready.Load() {
-		return nil // the next loop begins with the new priorities
+	if t == nil || !t.ready.Load() { // the next loop begins with the new priorities
+		if !shown {
+			err = s.showLate(e, prio)
+		}
+		return err
 	}
 	switch err := t.ask(ctx, func(t *torrent) { files = t.disk.files }); {
 	case errors.Is(err, errGone):
-		return nil // the same
+		return s.showLate(e, prio) // the same
 	case err != nil:
 		t.tell(func(t *torrent) { // they are recorded
 			t.arranged(t.disk.prio, t.disk.others, nil) // else nobody counts whether it is complete if they are what they were
@@ -177,8 +187,52 @@ func (s *Session) SetPriorities(ctx context.Context, h metainfo.Hash, want map[i
 		return fmt.Errorf("setting priorities: %w", err)
 	}
 	others, moved := t.arrange(files, prio) // files that became wanted get what is in the parts file
-	s.look(e, func(t *torrent) { t.arranged(prio, others, moved) })
+	if !s.look(e, func(t *torrent) { t.arranged(prio, others, moved) }) {
+		return s.showLate(e, prio)
+	}
 	return nil
+}
+
+// showChoice shows what is wanted of a torrent, and is here of that, by new file
+// priorities. It returns false if a loop is ready, which does so itself. The
+// caller holds e.arranging.
+func (s *Session) showChoice(e *entry, prio []Priority) (shown bool, err error) {
+	switch t := e.running(); {
+	case t == nil:
+	case t.ending(): // its last picture would take the place of this one
+		ctx, cancel := context.WithTimeout(s.ctx, askTimeout)
+		defer cancel()
+		select {
+		case <-t.done:
+		case <-ctx.Done():
+		}
+	case t.ready.Load():
+		return false, nil
+	}
+	l, have, err := s.atRest(e)
+	if err != nil {
+		return false, fmt.Errorf("counting what is wanted: %w", err)
+	}
+	b := bytesBy(l, prio, have)
+	old, v := e.choose(b.wanted, b.haveWanted)
+	if old == nil {
+		return false, nil
+	}
+	switch {
+	case e.running() != nil: // it tells of it
+	case v.State != old.State:
+		s.hub.publish(EventState, e.hash, v, v.Error)
+	default:
+		s.hub.publish(EventProgress, e.hash, v, "")
+	}
+	return true, nil
+}
+
+// showLate is showChoice after a loop ended that was to do it.
+func (s *Session) showLate(e *entry, prio []Priority) error {
+	_, err := s.showChoice(e, prio)
+	s.persist.touchRecord(e)
+	return err
 }
 
 // arranged takes over new file priorities after the files were moved to where

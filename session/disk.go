@@ -92,6 +92,13 @@ func (d *disk) count(i piece.Index, sign int64) {
 	d.bytes.haveWanted += sign * d.bytesOf(i, d.isWanted)
 }
 
+// bytesBy counts what pieces in have come to by file priorities.
+func bytesBy(l layout, prio []Priority, have *piece.Bitfield) haveBytes {
+	d := disk{layout: l, prio: prio}
+	d.recount(have)
+	return d.bytes
+}
+
 // recount starts over after the priorities changed.
 func (d *disk) recount(have *piece.Bitfield) {
 	d.bytes = haveBytes{}

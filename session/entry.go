@@ -367,3 +367,29 @@ func (e *entry) setSwarm(n SwarmCounts) {
 	v.Swarm = n
 	e.view.Store(&v)
 }
+
+// choose shows how many bytes are wanted, and are here of those, and returns the
+// pictures before and after. It does nothing if a loop is ready, which knows it
+// better.
+func (e *entry) choose(wanted, haveWanted int64) (old, v *Torrent) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.run != nil && e.run.ready.Load() {
+		return nil, nil
+	}
+	if e.run == nil {
+		e.tot.left.Store(wanted - haveWanted)
+	}
+	e.rec.Wanted, e.rec.HaveWanted = wanted, haveWanted
+	for {
+		old = e.view.Load()
+		next := *old
+		next.Wanted, next.HaveWanted = wanted, haveWanted
+		if next.State == StateSeeding {
+			next.State = e.idleState() // until a loop has counted
+		}
+		if e.view.CompareAndSwap(old, &next) { // else a loop that is nearly ready was faster
+			return old, &next
+		}
+	}
+}

@@ -45,6 +45,13 @@ func (b *inbox) len() int {
 	return len(b.q)
 }
 
+// isShut tells whether posts fail.
+func (b *inbox) isShut() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.shut
+}
+
 // drain takes what is there. spare is an earlier result that is done with.
 func (b *inbox) drain(spare []event) []event {
 	b.mu.Lock()

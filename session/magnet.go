@@ -247,9 +247,8 @@ func (s *Session) fulfil(e *entry, raw []byte, webSeeds []string) (*metainfo.Met
 	fresh := s.newRecord(m, AddOptions{Dir: old.Dir})
 	if link.Only != nil {
 		want := metainfo.Indexes(link.Only, len(m.Files))
-		if fresh.Priorities, err = only(want, len(m.Files)); err != nil || len(want) == 0 {
+		if len(want) == 0 || choose(&fresh, m, want) != nil {
 			s.hub.publish(EventWarning, e.hash, nil, "the link selects files that the torrent does not have: all are downloaded")
-			fresh.Priorities = nil
 		}
 	}
 	// The record is changed and queued for writing at once, so that no older

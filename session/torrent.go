@@ -177,6 +177,9 @@ func (t *torrent) tick() {
 	t.watchIdle()
 }
 
+// ending tells whether the loop takes nothing more, or will not for long.
+func (t *torrent) ending() bool { return t.ctx.Err() != nil || t.in.isShut() }
+
 // watchIdle notes since when a complete torrent has had nothing to do.
 func (t *torrent) watchIdle() {
 	busy := t.pick.Missing() > 0 || t.peers.count() > 0 || t.peers.dialling > 0 || t.disk.busy() ||
