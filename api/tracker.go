@@ -3,11 +3,13 @@ package api
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"unicode/utf8"
 
 	"btd/api/client"
 	"btd/metainfo"
+	"btd/session"
 )
 
 // Tracker is the tracker that the daemon itself is. Its methods may be called
@@ -118,6 +120,20 @@ func (s *Server) registered(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, client.RegistrationList{Torrents: list})
 }
 
+// announced is what the members of a torrent announce: for one of ours with a
+// secret the mask of its hash, which else would be a signal; for any other the
+// hash itself, which may be a mask already.
+func (s *Server) announced(h metainfo.Hash) (metainfo.Hash, error) {
+	secret, err := s.cfg.Engine.Secret(h)
+	switch {
+	case errors.Is(err, session.ErrNotFound):
+		return h, nil
+	case err != nil:
+		return metainfo.Hash{}, err
+	}
+	return secret.Mask(h), nil
+}
+
 func (s *Server) trackTorrent(w http.ResponseWriter, r *http.Request) error {
 	t, err := s.embedded()
 	if err != nil {
@@ -134,7 +150,11 @@ func (s *Server) trackTorrent(w http.ResponseWriter, r *http.Request) error {
 	if len(req.Name) > maxTrackerName || !utf8.ValidString(req.Name) {
 		return invalid("the name has %d bytes, at most %d of UTF-8 are possible", len(req.Name), maxTrackerName)
 	}
-	if err := t.Register(r.Context(), h, req.Name); err != nil {
+	at, err := s.announced(h)
+	if err != nil {
+		return err
+	}
+	if err := t.Register(r.Context(), at, req.Name); err != nil {
 		return err
 	}
 	return noContent(w)
@@ -149,7 +169,16 @@ func (s *Server) untrackTorrent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	found, err := t.Unregister(r.Context(), h)
+	at, err := s.announced(h)
+	if err != nil {
+		return err
+	}
+	found, err := t.Unregister(r.Context(), at)
+	if err == nil && at != h { // registered before the daemon had it, say
+		var plain bool
+		plain, err = t.Unregister(r.Context(), h)
+		found = found || plain
+	}
 	if err == nil && !found {
 		err = fail(client.CodeNotFound, "%v is not registered with the tracker", h)
 	}

@@ -99,6 +99,58 @@ func TestTracker(t *testing.T) {
 	}
 }
 
+// forgetful is an Engine that cannot say which secret a torrent has.
+type forgetful struct{ *fake }
+
+func (forgetful) Secret(metainfo.Hash) (metainfo.Secret, error) {
+	return metainfo.Secret{}, errors.New("the disk is on fire")
+}
+
+// Members of a closed swarm announce a mask: that is what is registered, and
+// what is taken back. A mask itself, and what we do not have, stays as it is.
+func TestTrackerOfAClosedSwarm(t *testing.T) {
+	secret, err := metainfo.NewSecret(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, other := hashOf(2), hashOf(1)
+	mask := secret.Mask(ours).String()
+	f := newFake(3)
+	c := serve(t, f, func(cfg *Config) { cfg.Engine = hiding{f, secret} }).clients(t)["unix"]
+	for _, id := range []string{ours.String(), mask, other.String()} {
+		if err := c.Register(t.Context(), id, "x"); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, id := range []string{ours.String(), mask} { // the fake has neither registered
+		if err := c.Unregister(t.Context(), id); !client.HasCode(err, client.CodeNotFound) {
+			t.Errorf("unregister %s: %v", id, err)
+		}
+	}
+	want := []string{
+		"register " + mask + " x", "register " + mask + " x", "register " + other.String() + " x",
+		"unregister " + mask, "unregister " + ours.String(), // the hash may be there since before it was ours
+		"unregister " + mask,
+	}
+	if !slices.Equal(f.calls, want) {
+		t.Errorf("asked %q, want %q", f.calls, want)
+	}
+	left := serve(t, newFake(3), func(cfg *Config) { cfg.Engine = closed{f, secret} }).clients(t)["unix"]
+	if err := left.Unregister(t.Context(), hashOf(1).String()); err != nil {
+		t.Errorf("unregister what is there by its plain hash alone: %v", err)
+	}
+	before := f.noted()
+	c = serve(t, f, func(cfg *Config) { cfg.Engine = forgetful{f} }).clients(t)["unix"]
+	for _, err := range []error{c.Register(t.Context(), ours.String(), "x"), c.Unregister(t.Context(), ours.String())} {
+		if err == nil {
+			t.Error("done without knowing the secret")
+		}
+	}
+	if got := f.noted(); got != before {
+		t.Errorf("asked without knowing the secret: %s", got)
+	}
+}
+
 // switched is a tracker that is off until it is started, and may track
 // torrent 1 and what is named by the mask of torrent 2.
 type switched struct {

@@ -122,6 +122,52 @@ func TestRemovedTorrentsAreNotTracked(t *testing.T) {
 	}
 }
 
+// A closed swarm is tracked by its mask, however it is registered: its
+// info-hash says nothing to who asks the tracker.
+func TestClosedSwarmIsTrackedByItsMask(t *testing.T) {
+	d := start(t, shortDir(t), "--tracker-listen", "127.0.0.1:0")
+	api := d.ready(t)
+	secret, err := metainfo.NewSecret(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := "d4:infod6:lengthi5e4:name1:x12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee"
+	added, err := api.Add(t.Context(), client.AddRequest{Torrent: []byte(file), Stopped: true, Secret: secret.String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := added.Torrent.ID
+	h, err := metainfo.ParseHash(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mask := secret.Mask(h).String()
+	if _, err := api.Share(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		name   string
+		do     func() error
+		shared bool
+		left   int
+	}{
+		{"shared", func() error { return nil }, true, 1},
+		{"registered", func() error { return api.Register(t.Context(), id, "by hand") }, false, 1},
+		{"unregistered", func() error { return api.Unregister(t.Context(), id) }, false, 0},
+		{"registered again", func() error { return api.Register(t.Context(), id, "by hand") }, false, 1},
+		{"removed", func() error { return api.Remove(t.Context(), id, false) }, false, 1},
+		{"unregistered by its mask", func() error { return api.Unregister(t.Context(), mask) }, false, 0},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		list, err := api.Registered(t.Context())
+		if err != nil || len(list) != step.left || step.left > 0 && (list[0].ID != mask || list[0].Shared != step.shared) {
+			t.Errorf("%s: registered %+v, %v, want the mask %s", step.name, list, err, mask)
+		}
+	}
+}
+
 // A link that is mistyped is taken for a file: its secret gets into no log.
 func TestMistypedLinkIsNotLogged(t *testing.T) {
 	secret, err := metainfo.NewSecret(rand.Reader)
