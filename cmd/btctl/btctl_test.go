@@ -418,17 +418,28 @@ func TestWatch(t *testing.T) {
 			t.Errorf("got %v", r)
 		}
 	})
-	t.Run("interrupted", func(t *testing.T) {
-		d := newDaemon(t)
-		ctx, cancel := context.WithCancel(t.Context())
-		go func() {
-			d.then <- progress(1, 0.5, "downloading") // the stream is there
-			cancel()
-		}()
-		if r := (world{env: map[string]string{"BTD_API": d.socket}, ctx: ctx}).run("watch"); r.code != 0 {
-			t.Errorf("got %v", r)
-		}
-	})
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+	}{
+		{"interrupted", nil, exitOK},
+		{"a torrent, interrupted", []string{"aa1"}, exitOK},
+		{"interrupted before it is complete", []string{"aa1", "--until-complete"}, exitFailed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDaemon(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				d.then <- progress(1, 0.5, "downloading") // the stream is there
+				cancel()
+			}()
+			r := world{env: map[string]string{"BTD_API": d.socket}, ctx: ctx}.run(append([]string{"watch"}, tt.args...)...)
+			if r.code != tt.code || strings.Contains(r.err, "interrupted") != (tt.code != exitOK) {
+				t.Errorf("want exit %d: %v", tt.code, r)
+			}
+		})
+	}
 }
 
 // TestWatchKeepsToItsInterval: a seed gets no more lines than others.

@@ -18,7 +18,10 @@ func (a *app) watchCmd() *cobra.Command {
 		Long: `Show the progress of the targets, or of all torrents that do something, until
 interrupted: bars on a terminal, lines elsewhere. With --json every event is
 printed on a line of its own as the daemon sends it; an event of the kind lost
-means that some are missing.`,
+means that some are missing.
+
+With --until-complete the command ends by itself; one that is interrupted
+before has failed.`,
 		ValidArgsFunction: a.completeTargets,
 	}
 	f := cmd.Flags()
@@ -39,7 +42,7 @@ means that some are missing.`,
 			only = ids(list)
 		}
 		err = a.watch(ctx, only, *until, *interval)
-		if errors.Is(err, context.Canceled) {
+		if errors.Is(err, context.Canceled) && !*until {
 			return nil // interrupting is how to end it
 		}
 		return err
