@@ -49,8 +49,12 @@ What stands behind # in a magnet link is the secret of a closed swarm: only
 peers that prove it are spoken to. Others on this machine see the arguments of
 a command, so such a link is better given on stdin.
 
+A file that cannot be read ends the command before anything is added. Where the
+daemon refuses one of several, the others are added, and the command fails.
+
 With --wait the command ends when everything wanted is here: 0, with an error
-of a torrent: 1, or with --timeout: 7. The torrents stay in every case.`,
+of a torrent: 1, or with --timeout: 7. The torrents stay in every case. There
+is no waiting where one was refused.`,
 		Example: "  btctl add 'magnet:?xt=urn:btih:...'\n  btctl add debian.torrent --dir /srv/iso --wait\n  btctl add show.torrent --only '*.mkv' --sequential",
 		Args:    cobra.MinimumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -95,10 +99,19 @@ func (a *app) add(ctx context.Context, files []string, f addFlags) error {
 		return err
 	}
 	var added []string
+	var failed error
 	for i, req := range reqs {
 		resp, err := c.Add(ctx, req)
 		if err != nil {
-			return fmt.Errorf("%s: %w", metainfo.WithoutSecret(files[i]), err)
+			failed = a.alsoFailed(failed, metainfo.WithoutSecret(files[i]), err)
+			code, _ := explain(err)
+			if errors.As(err, new(*client.Error)) && code != exitAuth && code != exitNoDaemon {
+				continue // the daemon refuses this one
+			}
+			if rest := len(reqs) - i - 1; rest > 0 {
+				a.say("%s not tried", plural(rest, "torrent"))
+			}
+			return failed
 		}
 		if resp.Follow == nil && !slices.Contains(added, resp.Torrent.ID) {
 			added = append(added, resp.Torrent.ID)
@@ -107,10 +120,10 @@ func (a *app) add(ctx context.Context, files []string, f addFlags) error {
 			return err
 		}
 	}
-	if f.wait && len(added) > 0 { // no ids would mean all torrents
+	if failed == nil && f.wait && len(added) > 0 { // no ids would mean all torrents
 		return a.wait(ctx, added)
 	}
-	return nil
+	return failed
 }
 
 func (a *app) reportAdded(resp client.AddResponse) error {

@@ -309,6 +309,17 @@ func TestOneOfSeveralFails(t *testing.T) {
 	}
 }
 
+// TestPriorityBeforeTheMetadata: no index is wrong where no file is known.
+func TestPriorityBeforeTheMetadata(t *testing.T) {
+	d := newDaemon(t)
+	d.answers["GET /v1/torrents/"+idA+"/files"] = client.FileList{}
+	for _, word := range []string{"0", "*.mkv"} {
+		if r := d.run("priority", "aa1", "high", word); r.code != exitFailed || !strings.Contains(r.err, "Debian 12: its files are not known before its metadata is here") || d.asked() != "" {
+			t.Errorf("%s: asked %q, %v", word, d.asked(), r)
+		}
+	}
+}
+
 func TestRemoveAsksOnATerminal(t *testing.T) {
 	for _, tt := range []struct {
 		name, stdin string

@@ -50,17 +50,24 @@ func (a *app) chosen(ctx context.Context, words []string, all bool) ([]client.To
 func (a *app) each(list []client.Torrent, done string, do func(client.Torrent) error) error {
 	var failed error
 	for _, t := range list {
-		switch err := do(t); {
-		case err == nil:
+		if err := do(t); err != nil {
+			failed = a.alsoFailed(failed, t.Name, err)
+		} else {
 			a.say("%s %s", done, t.Name)
-		case failed == nil:
-			failed = fmt.Errorf("%s: %w", t.Name, err)
-		default:
-			_, text := explain(err)
-			a.say("btctl: %s: %s", t.Name, text)
 		}
 	}
 	return failed
+}
+
+// alsoFailed keeps the first of several errors for the end, and says what the
+// others are.
+func (a *app) alsoFailed(first error, name string, err error) error {
+	if first == nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	_, text := explain(err)
+	a.say("btctl: %s: %s", name, text)
+	return first
 }
 
 func (a *app) startCmd() *cobra.Command {

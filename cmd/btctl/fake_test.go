@@ -21,7 +21,7 @@ import (
 type daemon struct {
 	t       *testing.T
 	socket  string
-	answers map[string]any // "GET /path" -> value, or error
+	answers map[string]any // "GET /path" -> value, or error, or func(body string) that gives one
 	stream  []client.Event // what /v1/events sends before it waits
 	then    chan client.Event
 	cut     chan struct{} // each value ends the stream once
@@ -97,6 +97,9 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 			answer = some
 		}
+	}
+	if f, isFunc := answer.(func(string) any); isFunc {
+		answer = f(string(body))
 	}
 	switch v := answer.(type) {
 	case nil:

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -114,11 +113,10 @@ func followRequest(word string, f followFlags) (client.FollowRequest, error) {
 		req.KeepOld = &f.keep
 	}
 	if f.dirSet {
-		dir, err := filepath.Abs(f.dir) // the daemon works elsewhere
-		if err != nil {
-			return req, fmt.Errorf("--dir: %w", err)
+		var err error
+		if req.Dir, err = absoluteDir("--dir", f.dir); err != nil {
+			return req, err
 		}
-		req.Dir = dir
 	}
 	if isHex(word, 32) {
 		req.Key = strings.ToLower(word)

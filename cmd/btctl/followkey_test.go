@@ -71,6 +71,14 @@ func TestFollowRefuses(t *testing.T) {
 	}
 }
 
+// TestFollowWhereTheAPICannot: JSON would name another directory.
+func TestFollowWhereTheAPICannot(t *testing.T) {
+	d := newDaemon(t)
+	if r := d.run("follow", someKey, "--dir", "/srv/\xff"); r.code != exitFailed || !strings.Contains(r.err, "not UTF-8") || d.asked() != "" {
+		t.Errorf("asked %q, %v", d.asked(), r)
+	}
+}
+
 func TestFollowNow(t *testing.T) {
 	d := newDaemon(t)
 	d.answers["GET /v1/follows"] = client.FollowList{Follows: []client.Follow{someFollow}}

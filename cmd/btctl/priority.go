@@ -49,6 +49,9 @@ the shell leaves them alone.`,
 			if err != nil {
 				return err
 			}
+			if len(files) == 0 {
+				return fmt.Errorf("%s: its files are not known before its metadata is here: btctl show says how far that is", t.Name)
+			}
 			chosen, err := chooseFiles(namesOf(files), t.Single, args[2:])
 			if err != nil {
 				return err

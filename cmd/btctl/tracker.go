@@ -39,6 +39,9 @@ func (a *app) trackerSwitch(use, short string, do func(*client.Client, context.C
 			if err := do(c, cmd.Context()); err != nil {
 				return err
 			}
+			if a.json {
+				return a.printRaw(cmd.Context(), client.TrackerPath)
+			}
 			s, err := c.TrackerServer(cmd.Context())
 			if err != nil {
 				return err

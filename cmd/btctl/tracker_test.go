@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -32,13 +34,17 @@ func TestTrackerCommands(t *testing.T) {
 	if r := d.run("tracker", "start"); r.code != 0 || r.out != strings.Join(on.URLs, "\n")+"\n" {
 		t.Errorf("start: %v", r)
 	}
+	var answer client.TrackerServer
+	if r := d.run("tracker", "start", "--json"); r.code != 0 || json.Unmarshal([]byte(r.out), &answer) != nil || !reflect.DeepEqual(answer, on) || r.err != "" {
+		t.Errorf("start as JSON: %v", r)
+	}
 	if r := d.run("tracker", "register", "debian-handbook", strings.Repeat("0B", 20), "--name", "other"); r.code != 0 {
 		t.Errorf("register: %v", r)
 	}
 	if r := d.run("tracker", "unregister", idB); r.code != 0 {
 		t.Errorf("unregister: %v", r)
 	}
-	want := "POST /v1/tracker/start\nPUT /v1/tracker/torrents/" + idB + ` {"name":"debian-handbook"}` + "\nPUT /v1/tracker/torrents/" +
+	want := "POST /v1/tracker/start\nPOST /v1/tracker/start\nPUT /v1/tracker/torrents/" + idB + ` {"name":"debian-handbook"}` + "\nPUT /v1/tracker/torrents/" +
 		strings.Repeat("0b", 20) + ` {"name":"other"}` + "\nDELETE /v1/tracker/torrents/" + idB
 	if got := d.asked(); got != want {
 		t.Errorf("asked:\n%s\nwant:\n%s", got, want)
