@@ -309,6 +309,28 @@ func TestOneOfSeveralFails(t *testing.T) {
 	}
 }
 
+// TestReannounceAll leaves out what does not announce, unless it is named.
+func TestReannounceAll(t *testing.T) {
+	list := someTorrents()
+	list[0].State, list[2].State = client.StateStopped, client.StateQueued
+	d := newDaemon(t)
+	d.answers["GET /v1/torrents"] = client.TorrentList{Torrents: list}
+	refused := &client.Error{Status: 400, Code: client.CodeInvalid, Message: "the torrent is not running"}
+	for _, id := range []string{idA, idC} {
+		d.answers["POST /v1/torrents/"+id+"/reannounce"] = refused
+	}
+	r := d.run("reannounce", "--all")
+	if want := "left out 2 torrents: stopped or queued\nannouncing debian-handbook\n"; r.code != 0 || r.err != want || d.asked() != "POST /v1/torrents/"+idB+"/reannounce" {
+		t.Errorf("want %q: %v\nasked %s", want, r, d.asked())
+	}
+	if r := d.run("reannounce", "aa1", "aa2"); r.code != exitFailed || !strings.Contains(r.err, "Debian 12: the torrent is not running") {
+		t.Errorf("one that is named: %v", r)
+	}
+	if r := d.run("start", "--all"); r.code != 0 || strings.Contains(r.err, "left out") || strings.Count(d.asked(), "/start") != 3 {
+		t.Errorf("start leaves out none: %v", r)
+	}
+}
+
 // TestPriorityBeforeTheMetadata: no index is wrong where no file is known.
 func TestPriorityBeforeTheMetadata(t *testing.T) {
 	d := newDaemon(t)

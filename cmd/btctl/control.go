@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,8 +12,9 @@ import (
 	"btd/api/client"
 )
 
-// eachCmd is a command that does the same to every target.
-func (a *app) eachCmd(use, short, done string, do func(context.Context, *client.Client, string) error) *cobra.Command {
+// eachCmd is a command that does the same to every target. With --all it
+// leaves out those that omit (nil: none) picks.
+func (a *app) eachCmd(use, short, done string, omit func(client.Torrent) bool, do func(context.Context, *client.Client, string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               use + " TARGET... | --all",
 		Short:             short,
@@ -23,6 +25,12 @@ func (a *app) eachCmd(use, short, done string, do func(context.Context, *client.
 		list, err := a.chosen(cmd.Context(), args, *all)
 		if err != nil {
 			return err
+		}
+		if *all && omit != nil {
+			n := len(list)
+			if list = slices.DeleteFunc(list, omit); len(list) < n {
+				a.say("left out %s: stopped or queued", plural(n-len(list), "torrent"))
+			}
 		}
 		return a.each(list, done, func(t client.Torrent) error { return do(cmd.Context(), a.daemon, t.ID) })
 	}
@@ -71,23 +79,26 @@ func (a *app) alsoFailed(first error, name string, err error) error {
 }
 
 func (a *app) startCmd() *cobra.Command {
-	return a.eachCmd("start", "let torrents run", "started",
+	return a.eachCmd("start", "let torrents run", "started", nil,
 		func(ctx context.Context, c *client.Client, id string) error { return c.Start(ctx, id) })
 }
 
 func (a *app) stopCmd() *cobra.Command {
-	return a.eachCmd("stop", "stop torrents until they are started", "stopped",
+	return a.eachCmd("stop", "stop torrents until they are started", "stopped", nil,
 		func(ctx context.Context, c *client.Client, id string) error { return c.Stop(ctx, id) })
 }
 
 func (a *app) verifyCmd() *cobra.Command {
-	return a.eachCmd("verify", "check the data of torrents against their hashes", "checking",
+	return a.eachCmd("verify", "check the data of torrents against their hashes", "checking", nil,
 		func(ctx context.Context, c *client.Client, id string) error { return c.Verify(ctx, id) })
 }
 
 func (a *app) reannounceCmd() *cobra.Command {
-	return a.eachCmd("reannounce", "ask the trackers of torrents for peers", "announcing",
+	idle := func(t client.Torrent) bool { return t.State == client.StateStopped || t.State == client.StateQueued }
+	cmd := a.eachCmd("reannounce", "ask the trackers of torrents for peers", "announcing", idle,
 		func(ctx context.Context, c *client.Client, id string) error { return c.Reannounce(ctx, id) })
+	cmd.Long = "Ask the trackers of torrents, as far as they allow it, and the DHT for peers now. --all leaves out torrents that are stopped or queued."
+	return cmd
 }
 
 func (a *app) rmCmd() *cobra.Command {
