@@ -409,13 +409,13 @@ func (t *torrent) forgetFiles() error {
 	if _, suspect := t.e.record(); !suspect {
 		return nil
 	}
-	forget := resume.Commit{Hash: t.e.hash}
-	for i := range t.meta.Files {
-		forget.Clean = append(forget.Clean, resume.Clean{File: i, Size: -1})
+	all := make([]int, len(t.meta.Files))
+	for i := range all {
+		all[i] = i
 	}
 	t.e.claiming.Lock() // what was about to be recorded of the files is older
 	defer t.e.claiming.Unlock()
-	return t.s.db.Commit([]resume.Commit{forget})
+	return t.s.db.Commit([]resume.Commit{{Hash: t.e.hash, Clean: forgotten(all)}})
 }
 
 // verify hashes the pieces of c and posts results in groups.

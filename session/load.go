@@ -175,6 +175,8 @@ func (r *recovery) doubt(n piece.Index) {
 //   - A file that was closed properly must have the size and time that were
 //     recorded then. If it has not, somebody changed it: its pieces are hashed.
 //   - A file that was never seen but exists was there before: it is hashed.
+//   - A file whose claims were in doubt when the daemon died is forgotten: all
+//     that is claimed of it is hashed, dirty or not, be it there or not.
 func recoverPieces(l layout, prio []Priority, claimed *piece.Bitfield, known []resume.FileStat, stats []storage.FileStat) recovery {
 	count := l.geo.Pieces()
 	r := recovery{have: claimed, check: piece.NewBitfield(count), unproved: piece.NewBitfield(count), clean: true}
@@ -188,13 +190,13 @@ func recoverPieces(l layout, prio []Priority, claimed *piece.Bitfield, known []r
 		if k.Known && !k.Dirty && st.Exists && !same {
 			r.changed = append(r.changed, i)
 		}
-		r.clean = r.clean && !k.Dirty && (same || !k.Known && !st.Exists)
+		r.clean = r.clean && !k.Dirty && (same || !k.Known && !k.Forgotten && !st.Exists)
 		// A skipped file's share of pieces is in the parts file.
-		parts := !st.Exists && !k.Known && prio[i] == Skip
+		parts := !st.Exists && !k.Known && !k.Forgotten && prio[i] == Skip
 		for n := first; n <= last; n++ {
 			switch {
 			case same && !k.Dirty, parts && !k.Dirty:
-			case k.Dirty && st.Exists:
+			case k.Dirty && st.Exists && !k.Forgotten:
 				if !claimed.Has(n) || l.ends(i, n) > st.Size {
 					r.check.Set(n)
 				}

@@ -224,13 +224,30 @@ func (p *persister) takeBack(e *entry) error {
 
 // markDirty notes that files of e are about to be written to. The claims of a
 // dirty file are trusted at the next start, so those that are wrong go first.
+// While claims are being proved nobody knows which those are: a check that is
+// cut short must be made again, so that the files are forgotten as well.
 func (p *persister) markDirty(e *entry, files []int) error {
 	e.claiming.Lock()
 	defer e.claiming.Unlock()
+	checking := e.checking.Load() // before takeBack: what a check found is in the journal when it ends
 	if err := p.takeBack(e); err != nil {
 		return err
 	}
+	if checking {
+		if err := p.s.db.Commit([]resume.Commit{{Hash: e.hash, Clean: forgotten(files)}}); err != nil {
+			return err
+		}
+	}
 	return p.s.db.MarkDirty(e.hash, files)
+}
+
+// forgotten is how the resume database has files whose claims are in doubt.
+func forgotten(files []int) []resume.Clean {
+	out := make([]resume.Clean, len(files))
+	for n, i := range files {
+		out[n] = resume.Clean{File: i, Size: resume.Forgotten}
+	}
+	return out
 }
 
 // errChecking means that files were not recorded as they are, since they are

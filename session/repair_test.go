@@ -228,6 +228,79 @@ func TestDirtyMarkComesAfterLosses(t *testing.T) {
 	}
 }
 
+// TestMarkDuringACheck: a file that was changed between two runs is not trusted
+// after a file that shares a piece with it was written to during its check.
+func TestMarkDuringACheck(t *testing.T) {
+	for _, how := range []string{"chosen during the check", "chosen before, and verified"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			c := makeContent(t, 64<<10, map[string]int{"x": 1<<20 + 1000, "y": 300_000})
+			seed := seedOf(t, c, nil)
+			x, y := indexOf(t, seed, c, "/x"), indexOf(t, seed, c, "/y")
+			s := open(t, nil)
+			add(t, s, c, AddOptions{Peers: addrs(seed), Only: []int{x}})
+			await(t, s, c, "the one file", complete)
+			if how == "chosen before, and verified" {
+				if err := s.Stop(t.Context(), c.meta.Hash); err != nil {
+					t.Fatal(err)
+				}
+				prefer(t, s, c, map[int]Priority{y: Normal})
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(s.cfg.Dir, "content", "x")
+			for n := range int64(8) {
+				scribble(t, path, n<<16+5)
+			}
+			age(t, path)
+			right := c.right(t, s.cfg.Dir).Count() + 1 // the last one of x: what it has of y is in the parts file
+
+			s = reopen(t, s, func(cfg *Config) { cfg.ActiveChecks = 1 })
+			s.checks <- struct{}{} // no check gets its turn
+			quiet := rationedSeed(t, c)
+			checking := func(v Torrent) bool { return v.State == StateChecking }
+			if how == "chosen before, and verified" {
+				if err := s.Verify(t.Context(), c.meta.Hash); err != nil {
+					t.Fatal(err)
+				}
+				await(t, s, c, "the check", checking)
+				until(t, "files to be forgotten", func() bool {
+					files, err := s.db.Files(c.meta.Hash, len(c.meta.Files))
+					return err == nil && !files[x].Known
+				})
+				// As the check does when it has its turn, before it has read anything.
+				inLoop(t, s, c, func(r *torrent) {
+					if err := r.disk.files.SetSkip(nil); err != nil {
+						t.Error(err)
+					}
+				})
+			} else {
+				if err := s.AddPeers(t.Context(), c.meta.Hash, addrsOf(quiet.fakeSeed)); err != nil {
+					t.Fatal(err)
+				}
+				await(t, s, c, "the check", checking)
+				prefer(t, s, c, map[int]Priority{y: Normal})
+			}
+			if fi, err := os.Stat(filepath.Join(s.cfg.Dir, "content", "y")); err != nil || fi.Size() == 0 {
+				t.Fatalf("y: %v; want it to have what the parts file had", err)
+			}
+
+			s = reopen(t, s)
+			if err := s.Start(t.Context(), c.meta.Hash); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.AddPeers(t.Context(), c.meta.Hash, addrsOf(quiet.fakeSeed)); err != nil {
+				t.Fatal(err)
+			}
+			await(t, s, c, "the end of the check", func(v Torrent) bool { return v.State == StateDownloading && v.PiecesHave == right })
+			quiet.l.Close()
+			s = reopen(t, s)
+			claimsAreRight(t, s, c, true)
+		})
+	}
+}
+
 // TestLossThatIsNotRecordedYet: the next loop does not trust a claim that the one
 // before could not take back.
 func TestLossThatIsNotRecordedYet(t *testing.T) {

@@ -139,35 +139,56 @@ func TestRecoverPieces(t *testing.T) {
 	}
 	there := storage.FileStat{Exists: true, Size: 64 << 10, ModTime: 5}
 	known := resume.FileStat{Known: true, Size: 64 << 10, ModTime: 5}
+	skipFirst := []uint8{uint8(Skip), uint8(Normal)}
 	for _, x := range []struct {
 		name        string
+		prio        []uint8
 		claimed     *piece.Bitfield
 		known       [2]resume.FileStat
 		stats       [2]storage.FileStat
 		have, check *piece.Bitfield
 	}{
-		{"new, nothing there", is(), [2]resume.FileStat{}, [2]storage.FileStat{}, is(), is()},
-		{"new, one file there", is(), [2]resume.FileStat{}, [2]storage.FileStat{there, {}}, is(), is(0, 1, 2, 3)},
-		{"clean and unchanged", is(0, 1, 5), [2]resume.FileStat{known, known}, [2]storage.FileStat{there, there}, is(0, 1, 5), is()},
-		{"changed outside", is(0, 1, 5), [2]resume.FileStat{known, {Known: true, Size: 9, ModTime: 5}}, [2]storage.FileStat{there, there}, is(0, 1), is(4, 5, 6, 7)},
-		{"gone", is(0, 1, 5), [2]resume.FileStat{known, known}, [2]storage.FileStat{{}, there}, is(5), is(0, 1)},
+		{"new, nothing there", nil, is(), [2]resume.FileStat{}, [2]storage.FileStat{}, is(), is()},
+		{"new, one file there", nil, is(), [2]resume.FileStat{}, [2]storage.FileStat{there, {}}, is(), is(0, 1, 2, 3)},
+		{"clean and unchanged", nil, is(0, 1, 5), [2]resume.FileStat{known, known}, [2]storage.FileStat{there, there}, is(0, 1, 5), is()},
+		{"changed outside", nil, is(0, 1, 5), [2]resume.FileStat{known, {Known: true, Size: 9, ModTime: 5}}, [2]storage.FileStat{there, there}, is(0, 1), is(4, 5, 6, 7)},
+		{"gone", nil, is(0, 1, 5), [2]resume.FileStat{known, known}, [2]storage.FileStat{{}, there}, is(5), is(0, 1)},
 		{
-			"killed while writing", is(0, 5),
+			"killed while writing", nil, is(0, 5),
 			[2]resume.FileStat{{Dirty: true}, known},
 			[2]storage.FileStat{there, there},
 			is(0, 5), is(1, 2, 3),
 		},
 		{
-			"killed, and the file was cut short", is(0, 1, 2, 5),
+			"killed, and the file was cut short", nil, is(0, 1, 2, 5),
 			[2]resume.FileStat{{Dirty: true}, known},
 			[2]storage.FileStat{{Exists: true, Size: 40 << 10}, there},
 			is(0, 1, 5), is(2, 3),
 		},
-		{"killed, and the file is gone", is(0), [2]resume.FileStat{{Dirty: true}, known}, [2]storage.FileStat{{}, there}, is(), is(0)},
+		{"killed, and the file is gone", nil, is(0), [2]resume.FileStat{{Dirty: true}, known}, [2]storage.FileStat{{}, there}, is(), is(0)},
+		{
+			"forgotten", nil, is(0, 5),
+			[2]resume.FileStat{{Forgotten: true}, known},
+			[2]storage.FileStat{there, there},
+			is(5), is(0, 1, 2, 3),
+		},
+		{
+			"forgotten, and killed while writing", nil, is(0, 5),
+			[2]resume.FileStat{{Forgotten: true, Dirty: true}, known},
+			[2]storage.FileStat{there, there},
+			is(5), is(0, 1, 2, 3),
+		},
+		{"skipped, and in the parts file", skipFirst, is(0, 5), [2]resume.FileStat{{}, known}, [2]storage.FileStat{{}, there}, is(0, 5), is()},
+		{
+			"skipped, forgotten, and gone", skipFirst, is(0, 5),
+			[2]resume.FileStat{{Forgotten: true}, known},
+			[2]storage.FileStat{{}, there},
+			is(5), is(0),
+		},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			claimed := x.claimed.Clone()
-			r := recoverPieces(l, priorities(nil, 2), x.claimed, x.known[:], x.stats[:])
+			r := recoverPieces(l, priorities(x.prio, 2), x.claimed, x.known[:], x.stats[:])
 			if string(r.have.Bytes()) != string(x.have.Bytes()) {
 				t.Errorf("trusted %08b, want %08b", r.have.Bytes(), x.have.Bytes())
 			}

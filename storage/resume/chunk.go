@@ -151,7 +151,7 @@ func (c *fileChunk) decode(p []byte) error {
 		switch r.byte("entry") {
 		case 0:
 		case 1:
-			c[i] = fileRecord{size: r.size("size", 1<<62), modTime: r.varint("modification time"), known: true}
+			c[i] = fileRecord{size: r.size("size", Forgotten), modTime: r.varint("modification time"), known: true}
 		default:
 			r.fail("entry %d", i)
 		}

@@ -35,9 +35,14 @@ type Commit struct {
 // Clean removes the dirty mark of a file and records how the file looks.
 type Clean struct {
 	File    int
-	Size    int64 // bytes; negative if there is no such file, which removes the record
+	Size    int64 // bytes; negative if there is no such file, which removes the record; or Forgotten
 	ModTime int64 // nanoseconds since 1970
 }
+
+// Forgotten is the Size of a Clean that says that nothing is known of a file: its
+// claims are worth nothing until they were proved, be it there or not, and dirty
+// or not, until it is recorded with a size of its own.
+const Forgotten = 1 << 62
 
 // Commit records the progress of many torrents in one transaction, durably.
 // Torrents that are not in the database are passed over: they were removed in
@@ -99,7 +104,7 @@ func (c *Commit) check() error {
 		}
 	}
 	for _, f := range c.Clean {
-		if f.File < 0 || f.File >= maxFiles || f.Size > 1<<62 {
+		if f.File < 0 || f.File >= maxFiles || f.Size > Forgotten {
 			return fmt.Errorf("resume: commit of %v: file %d of %d bytes", c.Hash, f.File, f.Size)
 		}
 	}
@@ -162,8 +167,11 @@ func (b *buckets) clean(key []byte, list []Clean) (changed bool, err error) {
 		old := c
 		for ; len(list) > 0 && list[0].File/chunkFiles == n; list = list[1:] {
 			f := fileRecord{size: list[0].Size, modTime: list[0].ModTime, known: true}
-			if f.size < 0 {
+			switch {
+			case f.size < 0:
 				f = fileRecord{}
+			case f.size == Forgotten:
+				f.modTime = 0
 			}
 			c[list[0].File%chunkFiles] = f
 		}

@@ -251,7 +251,8 @@ func TestFiles(t *testing.T) {
 	want[0].Dirty, want[64].Dirty, want[n-1].Dirty = true, true, true
 	expect("dirty")
 	must(t, d.Commit([]Commit{{Hash: rec.Hash, Clean: []Clean{{n - 1, 5, 1e18}, {0, 0, -3}, {1, 1 << 50, 0}}}}))
-	want[0], want[1], want[n-1] = FileStat{0, -3, true, false}, FileStat{1 << 50, 0, true, false}, FileStat{5, 1e18, true, false}
+	file := func(size, modTime int64) FileStat { return FileStat{Size: size, ModTime: modTime, Known: true} }
+	want[0], want[1], want[n-1] = file(0, -3), file(1<<50, 0), file(5, 1e18)
 	expect("clean")
 	must(t, d.MarkDirty(rec.Hash, []int{1}))
 	want[1].Dirty = true
@@ -259,6 +260,15 @@ func TestFiles(t *testing.T) {
 	must(t, d.Commit([]Commit{{Hash: rec.Hash, Clean: []Clean{{0, -1, 0}, {64, -1, 0}, {n - 1, -1, 0}}}}))
 	want[0], want[64], want[n-1] = FileStat{}, FileStat{}, FileStat{}
 	expect("gone")
+	must(t, d.Commit([]Commit{{Hash: rec.Hash, Clean: []Clean{{0, Forgotten, 7}, {1, Forgotten, 0}}}}))
+	want[0], want[1] = FileStat{Forgotten: true}, FileStat{Forgotten: true}
+	expect("forgotten")
+	must(t, d.MarkDirty(rec.Hash, []int{1}))
+	want[1].Dirty = true
+	expect("forgotten and dirty")
+	must(t, d.Commit([]Commit{{Hash: rec.Hash, Clean: []Clean{{0, -1, 0}, {1, 5, 6}}}}))
+	want[0], want[1] = FileStat{}, file(5, 6)
+	expect("known again")
 	checkPages(t, d)
 }
 

@@ -18,7 +18,8 @@
 // At start a file that is not dirty must have the recorded size and
 // modification time, or else its claims are worth nothing. A dirty file was
 // open when we died: its claims hold, and every unclaimed piece that has data
-// on disk must be hashed.
+// on disk must be hashed. That is so only if nothing was in doubt when it was
+// marked: while claims are being proved, files are Forgotten first.
 //
 // # Format
 //
@@ -33,7 +34,7 @@
 //	stats     KEY         Counters
 //	bits      KEY CHUNK   claims for 16,384 pieces
 //	dirty     KEY CHUNK   dirty marks for 16,384 files
-//	files     KEY CHUNK   size and modification time of 64 files
+//	files     KEY CHUNK   size and modification time of 64 files; 1<<62 bytes: forgotten
 //	kv        any         small values of other parts of btd
 //	kv        "follow " "publish "  and key and salt of a mutable item: Follow, Publication
 //

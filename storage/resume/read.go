@@ -180,6 +180,10 @@ type FileStat struct {
 	ModTime int64 // nanoseconds since 1970
 	Known   bool  // Size and ModTime were recorded
 	Dirty   bool  // the file may have been written to after that
+
+	// Forgotten means that what was recorded of the file counts for nothing, its
+	// claims included. It is not Known then.
+	Forgotten bool
 }
 
 // Files returns what is known of the n files of a torrent. A file of which
@@ -201,6 +205,10 @@ func (d *DB) Files(h metainfo.Hash, n int) ([]FileStat, error) {
 				continue
 			}
 			for j := range files[i:min(i+chunkFiles, n)] {
+				if c[j].size == Forgotten {
+					files[i+j].Forgotten = true
+					continue
+				}
 				files[i+j] = FileStat{Size: c[j].size, ModTime: c[j].modTime, Known: c[j].known}
 			}
 		}
