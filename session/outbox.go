@@ -124,30 +124,35 @@ func (o *outbox) take(ctl []byte) (out []byte, r run, ok bool) {
 	return ctl, r, !o.shut
 }
 
-// withdraw removes a request that the writer has not taken yet.
-func (o *outbox) withdraw(i piece.Index, begin, size uint32) bool {
+// withdraw removes a request that the writer has not taken yet. freed is how
+// much less the runs that wait cost now: less than nothing where it parts one
+// in two small ones.
+func (o *outbox) withdraw(i piece.Index, begin, size uint32) (freed int, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for k := o.head; k < len(o.runs); k++ {
 		if o.runs[k].piece != i {
 			continue
 		}
+		freed = o.runs[k].cost()
 		rest, ok := o.runs[k].cut(begin, size)
 		if !ok {
 			continue
 		}
 		tail := append([]run(nil), o.runs[k+1:]...)
 		if o.runs[k].total > 0 {
+			freed -= o.runs[k].cost()
 			k++
 		}
 		o.runs = o.runs[:k]
 		if rest.total > 0 {
+			freed -= rest.cost()
 			o.runs = append(o.runs, rest)
 		}
 		o.runs = append(o.runs, tail...)
-		return true
+		return freed, true
 	}
-	return false
+	return 0, false
 }
 
 // drop removes all runs that the writer has not taken yet and returns them.

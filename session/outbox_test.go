@@ -62,14 +62,16 @@ func TestOutboxAgainstList(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	o := newOutbox()
 	var want []piece.Block
+	charged := 0 // for the runs that wait
 	for step := range 5000 {
 		switch rng.IntN(5) {
 		case 0, 1:
 			r := run{piece: piece.Index(rng.IntN(3)), begin: uint32(rng.IntN(1 << 20))}
 			for range 1 + rng.IntN(5) {
-				r.add(uint32(1 + rng.IntN(100)))
+				r.add(uint32(1 + rng.IntN(100) + rng.IntN(2)*rng.IntN(2*kib16)))
 			}
 			want = append(want, requests([]run{r})...)
+			charged += r.cost()
 			o.put(nil, []run{r})
 		case 2:
 			_, r, ok := o.take(nil)
@@ -77,6 +79,9 @@ func TestOutboxAgainstList(t *testing.T) {
 				t.Fatal("the outbox is closed")
 			}
 			n := r.parts
+			if n > 0 {
+				charged -= r.cost()
+			}
 			if n > len(want) || !slices.Equal(requests([]run{r}), want[:n]) {
 				t.Fatalf("step %d: took %v, want the first of %v", step, requests([]run{r}), want)
 			}
@@ -87,26 +92,40 @@ func TestOutboxAgainstList(t *testing.T) {
 			}
 			b := want[rng.IntN(len(want))]
 			at := slices.Index(want, b) // the first of equal ones
-			if !o.withdraw(b.Piece, b.Begin, b.Length) {
+			freed, ok := o.withdraw(b.Piece, b.Begin, b.Length)
+			if !ok {
 				t.Fatalf("step %d: %v was not found", step, b)
 			}
+			charged -= freed
 			want = slices.Delete(slices.Clone(want), at, at+1)
-			if !slices.Contains(want, b) && o.withdraw(b.Piece, b.Begin, b.Length) {
-				t.Fatalf("step %d: %v was withdrawn twice", step, b)
+			if slices.Contains(want, b) {
+				break
+			}
+			if freed, ok := o.withdraw(b.Piece, b.Begin, b.Length); ok || freed != 0 {
+				t.Fatalf("step %d: %v was withdrawn twice, which frees %d", step, b, freed)
 			}
 		case 4:
 			if rng.IntN(20) > 0 {
 				continue
 			}
-			if got := requests(o.drop()); !slices.Equal(got, want) {
+			dropped := o.drop()
+			if got := requests(dropped); !slices.Equal(got, want) {
 				t.Fatalf("step %d: dropped %v, want %v", step, got, want)
 			}
 			want = nil
+			for _, r := range dropped {
+				charged -= r.cost()
+			}
 		}
+		cost := 0
 		for _, r := range o.runs[o.head:] {
 			if r.total == 0 || r.parts == 0 {
 				t.Fatalf("step %d: an empty run is left", step)
 			}
+			cost += r.cost()
+		}
+		if charged != cost {
+			t.Fatalf("step %d: %d bytes are charged for runs that cost %d", step, charged, cost)
 		}
 		if got := requests(o.runs[o.head:]); !slices.Equal(got, want) {
 			t.Fatalf("step %d: the outbox holds %v, want %v", step, got, want)

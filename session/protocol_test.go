@@ -90,6 +90,61 @@ func TestCancelBehindASlowReader(t *testing.T) {
 	p.until(peerwire.Piece)
 }
 
+// TestCancelOfSmallRequests: each of them counts for a block while it waits, and
+// no longer once it is taken back.
+func TestCancelOfSmallRequests(t *testing.T) {
+	c := makeContent(t, 1<<20, map[string]int{"": 4 << 20})
+	s := seedOf(t, c, nil)
+	p := pipeRaw(t, s, c).unchoked()
+	awaitPeer := func(what string, runs, flying int) {
+		t.Helper()
+		until(t, what, func() (ok bool) {
+			inLoop(t, s, c, func(t *torrent) {
+				up, o := &t.peers.all[0].up, t.peers.all[0].wire.out
+				o.mu.Lock()
+				defer o.mu.Unlock()
+				ok = len(up.queue) == 0 && len(o.runs)-o.head == runs && up.flying == flying
+			})
+			return ok
+		})
+	}
+	p.send(peerwire.AppendRequest(nil, rawBlock(3, 0))) // which nobody reads for now
+	awaitPeer("block to be on its way", 0, kib16)
+	const lots, size = 3, 40 // more than maxFlying together
+	for range lots {
+		var ask []piece.Block
+		var cancel []byte
+		for n := range uint32(size) {
+			b := piece.Block{Piece: piece.Index(n % 3), Begin: n * 2 << 10, Length: 1 << 10}
+			ask, cancel = append(ask, b), peerwire.AppendCancel(cancel, b)
+		}
+		p.send(requestAll(ask))
+		awaitPeer("requests to wait for the writer", size, (1+size)*kib16)
+		p.send(cancel)
+		awaitPeer("requests to be gone", 0, kib16)
+	}
+	if m := p.until(peerwire.Piece); m.Index != 3 || m.Begin != 0 {
+		t.Errorf("served %d of piece %d", m.Begin, m.Index)
+	}
+	p.send(peerwire.AppendRequest(nil, rawBlock(3, 1)))
+	for rejected := 0; ; rejected++ {
+		m, err := p.next()
+		if err != nil {
+			t.Fatalf("after %d rejects: %v", rejected, err)
+		}
+		if m.ID == peerwire.Piece {
+			if rejected != lots*size || m.Index != 3 || m.Begin != kib16 {
+				t.Errorf("after %d rejects %d of piece %d is served", rejected, m.Begin, m.Index)
+			}
+			break
+		}
+		if m.ID != peerwire.Reject {
+			t.Fatalf("got %v", m.ID)
+		}
+	}
+	awaitPeer("end", 0, 0)
+}
+
 func TestLongRequests(t *testing.T) {
 	c := makeContent(t, 512<<10, map[string]int{"": 1 << 20})
 	s := seedOf(t, c, nil)

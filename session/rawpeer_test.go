@@ -54,6 +54,24 @@ func dialRaw(t *testing.T, s *Session, c content, id string, can rawReserved) *r
 	return r
 }
 
+// pipeRaw is a fast peer of s over a pipe: s can send it nothing that it does
+// not read.
+func pipeRaw(t *testing.T, s *Session, c content) *rawPeer {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	t.Cleanup(func() { ours.Close() })
+	r := &rawPeer{Conn: ours, t: t, piece: c.meta.PieceLength}
+	var err error
+	if r.data, err = os.ReadFile(filepath.Join(c.dir, "content")); err != nil {
+		t.Fatal(err)
+	}
+	j := &joined{conn: &conn{Conn: theirs, release: func() {}}, addr: s.Addr(), source: FromIncoming}
+	j.hs.InfoHash, j.hs.PeerID = c.meta.Hash.Wire(), [20]byte{1}
+	j.hs.SetFast()
+	inLoop(t, s, c, func(t *torrent) { t.join(j) })
+	return r
+}
+
 func (r *rawPeer) deadline(d time.Duration) {
 	r.t.Helper()
 	if err := r.SetReadDeadline(time.Now().Add(d)); err != nil {

@@ -59,10 +59,11 @@ func (t *torrent) onCancel(p *peer, m *peerwire.Message) {
 			return
 		}
 	}
-	if p.wire.out.withdraw(i, m.Begin, m.Length) {
-		p.up.flying = max(0, p.up.flying-int(m.Length))
+	if freed, ok := p.wire.out.withdraw(i, m.Begin, m.Length); ok {
+		p.up.flying = max(0, p.up.flying-freed)
 		t.flow.up.refund(p, int64(m.Length))
 		t.reject(p, a)
+		t.touch(p) // there may be room for more
 	}
 }
 
