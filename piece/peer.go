@@ -36,6 +36,23 @@ func (pr *Peer) Count() int {
 	return pr.has.Count()
 }
 
+// HasAll tells whether the peer has every piece of f, a set over the pieces of
+// the torrent. It ends with the first 64 pieces of which the peer lacks one.
+func (pr *Peer) HasAll(f *Bitfield) bool {
+	switch {
+	case pr.all || f.Count() == 0:
+		return true
+	case f.Count() > pr.Count():
+		return false
+	}
+	for w := range f.words() {
+		if f.word(w)&^pr.has.word(w) != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // IsSeed tells whether the peer has every piece.
 func (pr *Peer) IsSeed() bool { return pr.all }
 

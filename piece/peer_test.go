@@ -2,6 +2,8 @@ package piece
 
 import (
 	"math"
+	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -95,6 +97,43 @@ func TestAvailabilityWanders(t *testing.T) {
 	}
 	if n := len(d.p.rare.segs); n > 8*200 {
 		t.Errorf("%d segments for 2 peers", n)
+	}
+}
+
+// TestHasAll compares with a look at every piece, for peers that have nothing,
+// some pieces and all.
+func TestHasAll(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 5))
+	asked := map[bool]int{}
+	for _, n := range []int{1, 2, 7, 63, 64, 65, 128, 130, 500} {
+		d := swarm(t, strings.Repeat("0", n), "", "")
+		pr := d.p.Join()
+		for round := range 200 {
+			has, f := NewBitfield(n), NewBitfield(n)
+			for i := range Index(n) {
+				if r.IntN(4) < round%5 {
+					has.Set(i)
+					if r.IntN(4) > 0 {
+						f.Set(i)
+					}
+				}
+			}
+			if r.IntN(2) == 0 {
+				f.Set(Index(r.IntN(n)))
+			}
+			want := true
+			for i := range f.Indexes() {
+				want = want && has.Has(i)
+			}
+			d.p.PeerBitfield(pr, has)
+			if got := pr.HasAll(f); got != want {
+				t.Fatalf("a peer with %d of %d pieces, asked for %d: %v, want %v", pr.Count(), n, f.Count(), got, want)
+			}
+			asked[want]++
+		}
+	}
+	if asked[true] < 100 || asked[false] < 100 {
+		t.Errorf("the answers: %v", asked)
 	}
 }
 

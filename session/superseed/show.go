@@ -61,7 +61,7 @@ func (s *Seed) Show(now time.Time, v View, dst []piece.Index) []piece.Index {
 	switch {
 	case v.UploadOnly && !v.Interested:
 		return dst
-	case v.Interested && v.Served || m.lacks() == 0 && m.told.Count() > 0: // it took all of it
+	case v.Interested && v.Served || m.told.Count() > 0 && m.has.HasAll(m.told): // it took all of it
 	default:
 		m.dry = time.Time{}
 		return s.bait(now, m, v, dst)

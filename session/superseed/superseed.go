@@ -97,7 +97,7 @@ func (s *Seed) Join(id uint32, has *piece.Peer, covered bool) {
 // Sated tells whether the peer has everything that it was told of.
 func (s *Seed) Sated(id uint32) bool {
 	m := s.members[id]
-	return m != nil && m.told != nil && m.lacks() == 0
+	return m != nil && m.told != nil && m.has.HasAll(m.told)
 }
 
 // Cover makes a peer that was told of everything one that is shown pieces bit by
@@ -288,16 +288,6 @@ func (s *Seed) Next(now time.Time) time.Time {
 		return now.Add(look)
 	}
 	return now.Add(time.Second)
-}
-
-// lacks is how many of the pieces that it was told of the peer does not have.
-func (m *member) lacks() (n int) {
-	for i := range m.told.Indexes() {
-		if !m.has.Has(i) {
-			n++
-		}
-	}
-	return n
 }
 
 // find is the position of the gift of piece i, or -1.
