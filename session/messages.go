@@ -19,6 +19,8 @@ const (
 	maxSetWork = 1 << 20 // pieces in sets after the first that a peer may make us go through in a second
 	ourReqQ    = 1000    // requests we accept at a time, as our extension handshake says
 	allowedSet = 10      // size of the allowed-fast set (BEP 6)
+
+	allowedCopies = 2 // of each piece of that set a choked peer may ask for: it may have lost what it got
 )
 
 // greet queues what a new peer is told first: what we have, and our
@@ -47,7 +49,7 @@ func (t *torrent) greet(p *peer) {
 	t.tellPort(p)
 	if p.fast() && have.Count() > 0 && !covered {
 		for _, n := range peerwire.FastSet(p.addr.Addr(), t.meta.Hash.Wire(), t.geo.Pieces(), allowedSet) {
-			p.up.allowed[piece.Index(n)] = true
+			p.up.allowed[piece.Index(n)] = allowedCopies * int64(t.geo.Blocks(piece.Index(n))) * piece.BlockSize
 			p.wire.ctl = peerwire.AppendAllowedFast(p.wire.ctl, piece.Index(n))
 		}
 	}

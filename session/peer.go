@@ -74,15 +74,15 @@ type peerUp struct {
 	choking    bool // we them
 	optimistic bool
 	uploadOnly bool
-	queue      []piece.Block // what they asked for, oldest first; not always our blocks
-	flying     int           // cost of the runs handed to the writer
-	grant      int64         // bytes the rate limit allows to send
-	passed     int           // runs that were sent before the oldest request
-	allowed    map[piece.Index]bool
-	sated      time.Time // it lost interest because it has all it was shown; zero if not
-	served     time.Time // when they were unchoked
-	lent       int64     // payload written, as counted by the loop
-	landed     int64     // cost of the runs written, likewise
+	queue      []piece.Block         // what they asked for, oldest first; not always our blocks
+	flying     int                   // cost of the runs handed to the writer
+	grant      int64                 // bytes the rate limit allows to send
+	passed     int                   // runs that were sent before the oldest request
+	allowed    map[piece.Index]int64 // its allowed-fast set: bytes of each piece that it may still ask for while choked
+	sated      time.Time             // it lost interest because it has all it was shown; zero if not
+	served     time.Time             // when they were unchoked
+	lent       int64                 // payload written, as counted by the loop
+	landed     int64                 // cost of the runs written, likewise
 }
 
 // peerWire is the connection with its two goroutines.

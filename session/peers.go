@@ -152,7 +152,7 @@ func (t *torrent) admit(j *joined) {
 		p.listen = j.addr
 	}
 	p.down = peerDown{choked: true, slowStart: true, depth: t.firstDepth(), lastBlock: t.now}
-	p.up = peerUp{choking: true, allowed: map[piece.Index]bool{}}
+	p.up = peerUp{choking: true, allowed: map[piece.Index]int64{}}
 	p.wire.conn, p.wire.out = j.conn, newOutbox()
 	p.wire.free = make(chan *batch, 2)
 	p.wire.free <- &batch{p: p}

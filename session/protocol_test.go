@@ -176,7 +176,7 @@ func TestLongRequests(t *testing.T) {
 
 func TestChokedPeerGetsItsAllowedSet(t *testing.T) {
 	c := makeContent(t, 16<<10, map[string]int{"": 40 * 16 << 10})
-	s := seedOf(t, c, nil)
+	s := seedOf(t, c, func(cfg *Config) { cfg.SuperSeeding = SuperOff })
 	p := dialRaw(t, s, c, "choked", fastPeer)
 	var allowed []uint32
 	for range allowedSet {
@@ -199,6 +199,82 @@ func TestChokedPeerGetsItsAllowedSet(t *testing.T) {
 		if mine && served[b] != 1 || !mine && rejected[b] != 1 {
 			t.Errorf("piece %d, allowed is %t: served %d times, rejected %d times", b.Piece, mine, served[b], rejected[b])
 		}
+	}
+	set, others := allowedBlocks(c, 40)
+	// Over and over: it is not sent more than twice.
+	for round := 2; round <= 5; round++ {
+		p.send(requestAll(set))
+		served, rejected := p.answers(set)
+		if round <= allowedCopies && len(served) != len(set) || round > allowedCopies && len(rejected) != len(set) {
+			t.Errorf("asked %d times: %d served, %d rejected", round, len(served), len(rejected))
+		}
+	}
+	// Nor is it to who has one of its pieces, or enough of others.
+	p = dialRaw(t, s, c, "has one", fastPeer)
+	p.send(append(peerwire.AppendHave(nil, set[0].Piece), requestAll(set)...))
+	if served, rejected := p.answers(set); rejected[set[0]] != 1 || len(served) != len(set)-1 {
+		t.Errorf("to a peer with piece %d: served %v, rejected %v", set[0].Piece, served, rejected)
+	}
+	p = dialRaw(t, s, c, "has enough", fastPeer)
+	for n := range allowedSet + 1 {
+		p.send(peerwire.AppendHave(nil, others[n].Piece))
+		if n+1 < allowedSet {
+			continue
+		}
+		p.send(requestAll(set))
+		served, rejected := p.answers(set)
+		if n+1 == allowedSet && len(served) != len(set) || n+1 > allowedSet && len(rejected) != len(set) {
+			t.Errorf("to a peer with %d pieces: %d served, %d rejected", n+1, len(served), len(rejected))
+		}
+	}
+}
+
+// allowedBlocks are the first blocks of the pieces that a peer on loopback is
+// allowed while choked, and of the others.
+func allowedBlocks(c content, pieces int) (set, others []piece.Block) {
+	fast := peerwire.FastSet(netip.MustParseAddr("127.0.0.1"), c.meta.Hash.Wire(), pieces, allowedSet)
+	for i := range uint32(pieces) {
+		if b := rawBlock(piece.Index(i), 0); slices.Contains(fast, i) {
+			set = append(set, b)
+		} else {
+			others = append(others, b)
+		}
+	}
+	return set, others
+}
+
+// TestChokeLeavesTheAllowedSet: a choke ends all requests of a peer but those
+// that it may make while choked.
+func TestChokeLeavesTheAllowedSet(t *testing.T) {
+	c := makeContent(t, 16<<10, map[string]int{"": 40 * 16 << 10})
+	s := seedOf(t, c, nil)
+	limit := func(up int64) {
+		t.Helper()
+		if err := s.SetLimits(t.Context(), c.meta.Hash, Limits{Up: up}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(1)
+	p := dialRaw(t, s, c, "choked", fastPeer).unchoked()
+	set, others := allowedBlocks(c, 40)
+	thrice := slices.Concat(set, set, set)
+	p.send(peerwire.AppendNotInterested(requestAll(slices.Concat(thrice, others))))
+	// Of three requests for a block one is rejected, or was served before.
+	served, rejected := p.answers(slices.Concat(set, others))
+	for _, b := range slices.Concat(set, others) {
+		if served[b]+rejected[b] != 1 {
+			t.Errorf("%v: served %d times, rejected %d times", b, served[b], rejected[b])
+		}
+	}
+	limit(0)
+	for range allowedCopies {
+		if served, _ := p.answers(set); len(served) != len(set) {
+			t.Errorf("after the choke %d of the set of %d are served", len(served), len(set))
+		}
+	}
+	p.send(requestAll(set))
+	if _, rejected := p.answers(set); len(rejected) != len(set) {
+		t.Errorf("%d of %d are rejected at last", len(rejected), len(set))
 	}
 }
 

@@ -23,7 +23,7 @@ func (t *torrent) onRequest(p *peer, m *peerwire.Message) error {
 	}
 	a := piece.Block{Piece: i, Begin: m.Begin, Length: m.Length}
 	switch {
-	case !t.pick.Have().Has(i) || p.up.choking && !p.up.allowed[i] || len(p.up.queue) >= maxAsks || !t.disk.readable() || t.refused(p, i):
+	case !t.pick.Have().Has(i) || len(p.up.queue) >= maxAsks || !t.disk.readable() || t.refused(p, i) || p.up.choking && !p.allows(a):
 		t.reject(p, a)
 	default:
 		if t.super.policy != nil {
@@ -33,6 +33,18 @@ func (t *torrent) onRequest(p *peer, m *peerwire.Message) error {
 		t.touch(p)
 	}
 	return nil
+}
+
+// allows tells whether p may have the block although it is choked, and counts it.
+// The allowed-fast set is to get a peer started (BEP 6). Who has more than a few
+// pieces, or this one, or was given it, waits for a slot like everybody else.
+func (p *peer) allows(a piece.Block) bool {
+	left := p.up.allowed[a.Piece] - max(int64(a.Length), piece.BlockSize)
+	if left < 0 || p.has.Has(a.Piece) || p.has.Count() > allowedSet {
+		return false
+	}
+	p.up.allowed[a.Piece] = left
+	return true
 }
 
 // reject answers a request with "no". Without the fast extension silence is
@@ -175,7 +187,7 @@ func (t *torrent) chokePeer(p *peer) {
 	}
 	kept := p.up.queue[:0]
 	for _, a := range p.up.queue {
-		if p.up.allowed[a.Piece] {
+		if p.allows(a) {
 			kept = append(kept, a)
 		} else {
 			t.reject(p, a)
