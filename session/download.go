@@ -21,6 +21,7 @@ const (
 	pipeline     = 3 * time.Second // worth of data that is kept requested
 	snubAfter    = 60 * time.Second
 	requestLives = 45 * time.Second // then others may be asked for the block as well
+	slowLives    = 2 * time.Minute  // likewise, at most, of a peer that sends but slowly
 	tightFirst   = 4                // requests to a peer whose rate is not known while memory is short
 	stallAfter   = 5 * time.Second  // without a block, while memory is short
 	stallPause   = 30 * time.Second // before such a peer is asked again
@@ -266,7 +267,9 @@ func (p *peer) deepest() int {
 // stopped sending.
 func (t *torrent) tickDown(p *peer) {
 	d := &p.down
-	if d.slowStart && d.meter.last > 0 && d.meter.last < d.meter.rate*1.1 {
+	// Of a peer that sends less than a block a second the rate says nothing here:
+	// it looks as if it climbed whenever there is a block.
+	if d.slowStart && d.meter.last > 0 && (d.meter.last < d.meter.rate*1.1 || d.oldest(t.now) > 2*pipeline) {
 		d.slowStart = false
 	}
 	byRate := int(max(d.meter.rate, d.meter.last) * pipeline.Seconds() / piece.BlockSize)
@@ -286,8 +289,8 @@ func (t *torrent) tickDown(p *peer) {
 		d.stalled, d.pause = true, t.now.Add(stallPause)
 		t.releaseOld(p, 0)
 	}
-	if len(d.reqs) > 0 && t.now.Sub(d.reqs[0].at) > requestLives {
-		t.releaseOld(p, requestLives)
+	if life := d.requestLife(t.now); d.oldest(t.now) > life {
+		t.releaseOld(p, life)
 	}
 	if d.interested {
 		d.hungry = true
@@ -297,6 +300,28 @@ func (t *torrent) tickDown(p *peer) {
 	if t.pick.LetGo(p.has, d.choked || !d.interested) {
 		t.feedAll()
 	}
+}
+
+// oldest is the age of the oldest request that is not cancelled.
+func (d *peerDown) oldest(now time.Time) time.Duration {
+	for i := range d.reqs {
+		if !d.reqs[i].cancelled {
+			return now.Sub(d.reqs[i].at)
+		}
+	}
+	return 0
+}
+
+// requestLife is how long blocks are left to the peer alone. One that is slow has
+// time to send the few that it was asked for first: the next request would be for
+// the same blocks, and they would come twice.
+func (d *peerDown) requestLife(now time.Time) time.Duration {
+	rate := d.flow.Rate(now)
+	if d.snubbed || rate == 0 || d.live > firstDepth {
+		return requestLives
+	}
+	twice := min(2*firstDepth/rate, slowLives.Seconds())
+	return max(requestLives, time.Duration(twice*float64(time.Second)))
 }
 
 // releaseOld lets other peers be asked for the blocks that p has owed for
