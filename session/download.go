@@ -26,6 +26,7 @@ const (
 	stallAfter   = 5 * time.Second  // without a block, while memory is short
 	stallPause   = 30 * time.Second // before such a peer is asked again
 	maxOwed      = 64               // cancelled requests that may be open before no more are made
+	lostAfter    = 5 * time.Minute  // then a block that was given up will not come any more
 	maxPads      = 1 << 13          // blocks of pad files that are supplied in one go, about
 )
 
@@ -210,9 +211,17 @@ func (t *torrent) onPiece(p *peer, m *peerwire.Message) error {
 	if at < 0 {
 		t.s.store.Free(m.Buf)
 		t.s.count("unrequested_blocks")
+		if p.down.late > 0 {
+			p.down.late--
+			return nil
+		}
 		return p.tolerate()
 	}
-	p.down.flow.Arrived(t.now, p.down.reqs[at].at)
+	asked := p.down.reqs[at].at
+	if asked.After(p.down.reached) {
+		p.down.reached = asked
+	}
+	p.down.flow.Arrived(t.now, asked)
 	t.clock.block = t.now
 	t.settleRequest(p, at) // the buffer counts against the memory by itself now
 	p.down.meter.add(int(b.Length))
@@ -280,7 +289,8 @@ func (t *torrent) tickDown(p *peer) {
 	if d.interested && !d.choked {
 		t.peers.depth += d.depth
 	}
-	if len(d.reqs) > 0 && t.now.Sub(d.lastBlock) > snubAfter && !d.snubbed {
+	t.forgetLost(p)
+	if t.now.Sub(d.lastBlock) > snubAfter && !d.snubbed && d.owes() {
 		d.snubbed = true
 		d.slowStart, d.depth = false, minDepth
 		t.releaseOld(p, 0)
@@ -350,6 +360,7 @@ func (t *torrent) cancelAt(pp *piece.Peer, b piece.Block) {
 	p.wire.ctl = peerwire.AppendCancel(p.wire.ctl, b)
 	if p.fast() {
 		t.cancelRequest(p, at) // answered by the block or a reject (BEP 6)
+		p.down.reqs[at].told = true
 	} else {
 		t.settleRequest(p, at)
 	}
@@ -358,10 +369,39 @@ func (t *torrent) cancelAt(pp *piece.Peer, b piece.Block) {
 
 // cancelRequest gives up a request whose answer may still come.
 func (t *torrent) cancelRequest(p *peer, at int) {
-	p.down.reqs[at].cancelled = true
+	p.down.reqs[at].cancelled, p.down.reqs[at].end = true, t.now
 	p.down.live--
 	t.s.store.Unlease(1)
 	t.flow.down.refund(p, int64(p.down.reqs[at].block.Length))
+}
+
+// owes tells whether p is to send anything. A cancel is an end of that, even if
+// p does not answer it: some do not, against BEP 6.
+func (d *peerDown) owes() bool {
+	return slices.ContainsFunc(d.reqs, func(r request) bool { return !r.told })
+}
+
+// forgetLost forgets cancelled requests whose answer will not come: else they
+// would keep p from being asked for more. One that p was told of is answered soon
+// or never; of another p may have a long queue, unless it went on to later ones.
+func (t *torrent) forgetLost(p *peer) {
+	d := &p.down
+	if len(d.reqs) == d.live {
+		return
+	}
+	d.reqs = slices.DeleteFunc(d.reqs, func(r request) bool {
+		since := t.now.Sub(r.end)
+		past := r.told || r.at.Before(d.reached)
+		if !r.cancelled || since <= requestLives || since <= lostAfter && !past {
+			return false
+		}
+		if d.late < maxLate {
+			d.late++ // and the reader takes it
+		} else {
+			p.wire.credit.Add(-1)
+		}
+		return true
+	})
 }
 
 // settleRequest removes a request that was answered or never will be.
@@ -416,7 +456,7 @@ func (t *torrent) forgetRequests(p *peer) {
 	t.pick.DroppedAll(p.has)
 	t.s.store.Unlease(p.down.live)
 	t.flow.down.refund(p, int64(p.down.live)*piece.BlockSize)
-	p.down.reqs, p.down.live = p.down.reqs[:0], 0
+	p.down.reqs, p.down.live, p.down.late = p.down.reqs[:0], 0, 0
 	p.wire.credit.Store(int64(maxLate))
 }
 

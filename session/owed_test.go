@@ -119,3 +119,111 @@ func trickle(t *testing.T, x *torrent, p *peer, rate float64) {
 		t.Errorf("up to %d requests, %d at the end; slow start %v", deepest, p.down.depth, p.down.slowStart)
 	}
 }
+
+// TestCancelsThatAreNotAnswered: some clients with the fast extension drop what
+// is cancelled without a word. They are asked for the rest all the same.
+func TestCancelsThatAreNotAnswered(t *testing.T) {
+	t.Parallel()
+	byHand(t, func(x *torrent, p *peer) {
+		p.down.slowStart, p.down.depth = false, maxOwed+1
+		owed := askedNow(t, x, p)
+		if len(owed) != maxOwed+1 {
+			t.Errorf("%d requests", len(owed))
+			return
+		}
+		for _, b := range owed { // another peer is faster
+			_, others := x.pick.Received(nil, b)
+			for _, o := range others {
+				x.cancelAt(o, b)
+			}
+		}
+		if l := askedNow(t, x, p); len(l) > 0 {
+			t.Errorf("%d more requests to a peer that owes %d answers", len(l), len(owed))
+		}
+		for range 61 {
+			tickAfter(x, p, time.Second)
+		}
+		askedAgain(t, x, p, owed)
+		if p.down.snubbed {
+			t.Error("a peer that owes nothing is snubbed")
+		}
+	})
+}
+
+// TestLostRequests: a peer that never answered very many requests, and is still
+// there, is asked for more after some minutes.
+func TestLostRequests(t *testing.T) {
+	t.Parallel()
+	byHand(t, func(x *torrent, p *peer) {
+		p.down.slowStart, p.down.depth = false, maxOwed+1
+		owed := askedNow(t, x, p)
+		for range int(snubAfter/time.Second) + 1 {
+			tickAfter(x, p, time.Second)
+		}
+		if l := askedNow(t, x, p); len(l) > 0 || !p.down.snubbed {
+			t.Errorf("snubbed is %v, %d more requests to a peer that owes %d answers", p.down.snubbed, len(l), len(owed))
+		}
+		for range int(lostAfter/time.Second) + 1 {
+			tickAfter(x, p, time.Second)
+		}
+		askedAgain(t, x, p, owed)
+	})
+}
+
+// TestPassedOver: a request that the peer did not answer though it sent what it
+// was asked for later is forgotten sooner.
+func TestPassedOver(t *testing.T) {
+	t.Parallel()
+	byHand(t, func(x *torrent, p *peer) {
+		queue, began := askedNow(t, x, p), x.now
+		lost := queue[0]
+		noted := func() bool {
+			at := findRequest(p.down.reqs, lost)
+			return at >= 0 && p.down.reqs[at].at.Equal(began)
+		}
+		again := 0
+		for n := range 2*int(requestLives/time.Second) + 4 {
+			if n == 2*int(requestLives/time.Second)-2 && !noted() {
+				t.Error("it is forgotten at once")
+			}
+			tickAfter(x, p, time.Second)
+			for _, b := range askedNow(t, x, p) {
+				if b == lost {
+					again++
+				}
+				queue = append(queue, b)
+			}
+			for len(queue) > 0 && queue[0] == lost {
+				queue = queue[1:]
+			}
+			if len(queue) > 0 {
+				deliver(t, x, p, queue[0])
+				queue = queue[1:]
+			}
+		}
+		if noted() || again == 0 {
+			t.Errorf("it is noted: %v; asked for again %d times", noted(), again)
+		}
+	})
+}
+
+// askedAgain checks that p is asked for blocks, and that those which it owed for
+// long may come late without harm.
+func askedAgain(t *testing.T, x *torrent, p *peer, owed []piece.Block) {
+	t.Helper()
+	l := askedNow(t, x, p)
+	if len(l) == 0 || len(p.down.reqs) != len(l) {
+		t.Errorf("%d requests, %d are noted", len(l), len(p.down.reqs))
+	}
+	if n := p.wire.credit.Load(); n != int64(len(l)+maxLate) {
+		t.Errorf("the reader may take %d blocks, want %d and %d late ones", n, len(l), maxLate)
+	}
+	for _, b := range owed[:maxLate] {
+		if findRequest(p.down.reqs, b) < 0 {
+			deliver(t, x, p, b)
+		}
+	}
+	if p.down.bad != 0 {
+		t.Errorf("%d late blocks are held against the peer", p.down.bad)
+	}
+}

@@ -51,7 +51,9 @@ type peerDown struct {
 	reqs       []request // oldest first
 	live       int       // those of reqs that are not cancelled; each holds a lease
 	allowed    []piece.Index
+	late       int       // blocks that may still come though their requests were forgotten, at most maxLate
 	lastBlock  time.Time // or when requests began to wait for one
+	reached    time.Time // when the last was asked for of those that came
 	pause      time.Time // no requests before this
 	grant      int64     // bytes the rate limit allows to request
 	hungry     bool      // may want more requests
@@ -64,7 +66,9 @@ type peerDown struct {
 type request struct {
 	block     piece.Block
 	at        time.Time
-	cancelled bool // no longer wanted; the answer may still come
+	cancelled bool      // no longer wanted; the answer may still come
+	told      bool      // the peer was sent a cancel
+	end       time.Time // when it was cancelled
 }
 
 // peerUp is what a peer gets from us.
