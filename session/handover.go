@@ -157,7 +157,7 @@ func (f *follower) verify(ctx context.Context, e *entry, next *metainfo.Metainfo
 // the next one would have one. Of the same length or not: it could be cut, or
 // grow, with the version after that.
 func (f *follower) foreign(dir string, next *metainfo.Metainfo, e, old *entry) bool {
-	for range f.s.sharedIn(dir, next, func(o *entry) (part, *piece.Bitfield) {
+	for range f.s.sharedIn(dir, next, nil, func(o *entry) (part, *piece.Bitfield) {
 		if o == e || o == old {
 			return partNone, nil
 		}

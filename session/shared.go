@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
 	"sync"
 
 	"btd/metainfo"
@@ -31,15 +30,17 @@ func (e *sharedError) Error() string {
 // then, it has lost, and asks again from time to time. What it does not have counts
 // as its own until nothing of it is being written any more. So of two that have the
 // same file the first one to ask loses as long as neither knows what it has, and
-// the other one wins.
+// the other one wins. Of one that has lost nothing counts that the other has as
+// well: else two torrents of the same bytes would both lose, for good.
 type holders struct {
 	mu sync.Mutex // held while one of them asks, so that never two at a time win
 	of map[*entry]claim
 }
 
-// claim is that of a torrent with a loop. Without lost it may write.
+// claim is that of a torrent with a loop. It may write unless it has lost.
 type claim struct {
-	lost *piece.Bitfield // what it had when it lost; nil if it has not
+	lost bool
+	have *piece.Bitfield // what it had when it asked; nil before that
 }
 
 // begin is for a loop that is about to look at its files.
@@ -64,20 +65,20 @@ type part int8
 
 const (
 	partNone   part = iota
-	partHad         // those that it has pieces of
+	partHad         // those that it has pieces of, or may have
 	partWanted      // all that it does not skip
 )
 
 // against is what of o counts against e, which wants to write, and which pieces
-// o has; nil is those in the resume database. The caller holds c.mu.
+// o has; nil is what the resume database says. The caller holds c.mu.
 func (c *holders) against(e, o *entry) (part, *piece.Bitfield) {
 	its, runs := c.of[o]
 	switch {
 	case o == e:
 		return partNone, nil
-	case its.lost != nil: // what it only wishes for does not count: two could lose against each other
-		return partHad, its.lost
-	case !runs && o.view.Load().Have == 0: // as far as the record says
+	case its.lost: // what it only wishes for does not count: two could lose against each other
+		return partHad, its.have
+	case !runs:
 		return partHad, nil
 	}
 	return partWanted, nil
@@ -85,31 +86,37 @@ func (c *holders) against(e, o *entry) (part, *piece.Bitfield) {
 
 // clash is an error if the torrent, which lacks pieces, would write to
 // another's file to get them; else nobody else writes to its files from now on.
-// have is what it has, and not changed any more; nil as long as it may be writing,
-// and then its files count as before. It may run outside the loop.
-func (t *torrent) clash(prio []Priority, have *piece.Bitfield) error {
+// have is what it has, nil if that is not known; still tells that this does not
+// change any more. As long as it may be writing its files count as before. It may
+// run outside the loop.
+func (t *torrent) clash(prio []Priority, have *piece.Bitfield, still bool) error {
 	c := &t.s.holders
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, o := range t.s.rivals(t.e, t.meta) {
+	for i, o := range t.s.rivals(t.e, t.meta, have) {
 		if prio[i] != Skip {
-			if have != nil {
-				c.of[t.e] = claim{lost: have}
+			if still {
+				c.of[t.e] = claim{lost: true, have: have}
 			}
 			return &sharedError{path: t.meta.Files[i].Path, other: o.hash}
 		}
 	}
-	c.of[t.e] = claim{}
+	c.of[t.e] = claim{have: have}
 	return nil
 }
 
 // foreign says which files of e are another's at this moment, skipped or not;
-// nil if none is.
+// nil if none is. What it has itself counts from when it was told that it may
+// write.
 func (s *Session) foreign(e *entry, m *metainfo.Metainfo) []bool {
 	s.holders.mu.Lock()
 	defer s.holders.mu.Unlock()
+	var have *piece.Bitfield
+	if mine := s.holders.of[e]; !mine.lost {
+		have = mine.have
+	}
 	var files []bool
-	for i := range s.rivals(e, m) {
+	for i := range s.rivals(e, m, have) {
 		if files == nil {
 			files = make([]bool, len(m.Files))
 		}
@@ -118,11 +125,11 @@ func (s *Session) foreign(e *entry, m *metainfo.Metainfo) []bool {
 	return files
 }
 
-// rivals gives the files of e that another torrent has too. The caller holds
-// s.holders.mu.
-func (s *Session) rivals(e *entry, m *metainfo.Metainfo) iter.Seq2[int, *entry] {
+// rivals gives the files of e, which has these pieces (nil: nobody knows), that
+// another torrent has too. The caller holds s.holders.mu.
+func (s *Session) rivals(e *entry, m *metainfo.Metainfo, have *piece.Bitfield) iter.Seq2[int, *entry] {
 	rec, _ := e.record()
-	return s.sharedIn(rec.Dir, m, func(o *entry) (part, *piece.Bitfield) { return s.holders.against(e, o) })
+	return s.sharedIn(rec.Dir, m, have, func(o *entry) (part, *piece.Bitfield) { return s.holders.against(e, o) })
 }
 
 // leave says which files storage is to treat as skipped: those that are, and
@@ -148,11 +155,8 @@ func (t *torrent) arrange(files *storage.Torrent, prio []Priority) (others bool,
 // contend is for a torrent that lacks pieces: it fails if it would have to
 // write to another's file.
 func (t *torrent) contend() {
-	var have *piece.Bitfield
-	if t.disk.err == nil && !t.fetching() { // else something given up may be on its way to the disk
-		have = t.pick.Have().Clone()
-	}
-	if err := t.clash(t.disk.prio, have); err != nil {
+	still := t.disk.err == nil && !t.fetching() // else something given up may be on its way to the disk
+	if err := t.clash(t.disk.prio, t.pick.Have().Clone(), still); err != nil {
 		t.fail(err, false)
 		t.giveWay()
 		return
@@ -183,17 +187,15 @@ func (t *torrent) giveWay() {
 // whether nothing was fetched before that. It runs outside the loop.
 func (t *torrent) clashAgain(prio []Priority, idle bool) error {
 	var have *piece.Bitfield
-	if idle {
-		err := t.ask(t.ctx, func(t *torrent) {
-			if t.disk.check == nil {
-				have = t.pick.Have().Clone()
-			}
-		})
-		if err != nil {
-			return err
+	err := t.ask(t.ctx, func(t *torrent) {
+		if t.disk.check == nil {
+			have = t.pick.Have().Clone()
 		}
+	})
+	if err != nil {
+		return err
 	}
-	return t.clash(prio, have)
+	return t.clash(prio, have, idle && have != nil)
 }
 
 // takeFiles has storage write to files that were another's and are not now.
@@ -208,7 +210,7 @@ func (t *torrent) takeFiles() {
 // with the same download directory has too, and has something of.
 func (s *Session) sharing(e *entry, m *metainfo.Metainfo, prio []Priority) *sharedError {
 	rec, _ := e.record()
-	for i, o := range s.sharedIn(rec.Dir, m, func(o *entry) (part, *piece.Bitfield) {
+	for i, o := range s.sharedIn(rec.Dir, m, nil, func(o *entry) (part, *piece.Bitfield) {
 		if o == e || o.view.Load().Have == 0 {
 			return partNone, nil
 		}
@@ -219,69 +221,4 @@ func (s *Session) sharing(e *entry, m *metainfo.Metainfo, prio []Priority) *shar
 		}
 	}
 	return nil
-}
-
-// sharedIn gives the files that m would have in dir, and that a torrent has too
-// as far as count says. Torrents that share a directory of the same name are
-// looked at file by file; that is rare, and so it may cost.
-func (s *Session) sharedIn(dir string, m *metainfo.Metainfo, count func(*entry) (part, *piece.Bitfield)) iter.Seq2[int, *entry] {
-	return func(yield func(int, *entry) bool) {
-		for _, o := range s.entries() {
-			if v := o.view.Load(); v.Dir != dir || !strings.EqualFold(v.Name, m.Name) {
-				continue
-			}
-			p, have := count(o)
-			theirs := s.pathsOf(o, p, have)
-			for i, f := range m.Files {
-				if !f.Pad && f.Length > 0 && theirs[strings.ToLower(f.Path)] && !yield(i, o) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// pathsOf is the paths of files of a torrent, in small letters. have is which
-// pieces it has; nil is those in the resume database.
-func (s *Session) pathsOf(o *entry, p part, have *piece.Bitfield) map[string]bool {
-	if p == partNone {
-		return nil
-	}
-	m, err := s.metainfo(o)
-	if err == nil && p == partHad && have == nil {
-		have, err = s.db.Pieces(o.hash, m.Pieces())
-	}
-	if err != nil {
-		return nil
-	}
-	geo, err := piece.NewGeometry(m.Total, m.PieceLength)
-	if err != nil {
-		return nil
-	}
-	l := layout{&m.Info, geo}
-	r, _ := o.record()
-	paths := make(map[string]bool, len(m.Files))
-	for i, prio := range priorities(r.Priorities, len(m.Files)) {
-		if f := m.Files[i]; !f.Pad && f.Length > 0 && prio != Skip && (p == partWanted || l.hasOf(i, have)) {
-			paths[strings.ToLower(f.Path)] = true
-		}
-	}
-	return paths
-}
-
-// hasOf tells whether have has a piece of file i. One that other files have
-// bytes in counts only if the file has no other: it may be here for their sake.
-func (l layout) hasOf(i int, have *piece.Bitfield) bool {
-	f, own, shared := l.info.Files[i], false, false
-	first, last, ok := l.span(i)
-	for n := first; ok && n <= last; n++ {
-		if off := l.geo.Offset(n); off < f.Offset || off+l.geo.Length(n) > f.Offset+f.Length {
-			shared = shared || have.Has(n)
-			continue
-		}
-		if own = true; have.Has(n) {
-			return true
-		}
-	}
-	return shared && !own
 }
