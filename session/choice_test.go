@@ -149,3 +149,29 @@ func TestChoiceOfALoopThatEnds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAddedAgainForMoreFiles: those of the second time are wanted as well.
+func TestAddedAgainForMoreFiles(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 16<<10, map[string]int{"a": 100_000, "b": 50_000, "c": 70_000})
+	seed := seedOf(t, c, nil)
+	s := open(t, nil)
+	add(t, s, c, AddOptions{Peers: addrs(seed), Only: []int{0}})
+	await(t, s, c, "the first file", complete)
+	if _, existed, err := s.Add(t.Context(), c.file, AddOptions{Peers: addrs(seed), Only: []int{1}}); err != nil || !existed {
+		t.Fatalf("again: existed %v, %v", existed, err)
+	}
+	both := c.meta.Files[0].Length + c.meta.Files[1].Length
+	await(t, s, c, "both files", func(v Torrent) bool { return complete(v) && v.Wanted == both })
+	add(t, s, c, AddOptions{}) // names none
+	files, err := s.Files(c.meta.Hash)
+	if err != nil || files[0].Priority != Normal || files[1].Priority != Normal || files[2].Priority != Skip {
+		t.Errorf("files %+v, %v", files, err)
+	}
+
+	s = open(t, nil)
+	addMagnet(t, s, c.link("so=0"), AddOptions{Stopped: true})
+	if v := add(t, s, c, AddOptions{Only: []int{1}}); v.Wanted != both {
+		t.Errorf("the file of a link that waits: %d bytes are wanted, want %d", v.Wanted, both)
+	}
+}

@@ -14,8 +14,9 @@ import (
 	"btd/tracker"
 )
 
-// Add adds the torrent described by a .torrent file. If it is here already,
-// its trackers are merged and existed is true.
+// Add adds the torrent described by a .torrent file. If it is here already, its
+// trackers are merged, the files of o.Only are wanted as well, and existed is
+// true.
 func (s *Session) Add(ctx context.Context, file []byte, o AddOptions) (t Torrent, existed bool, err error) {
 	if s.closing.Load() {
 		return Torrent{}, false, ErrClosed
@@ -167,7 +168,8 @@ func only(want []int, files int) ([]uint8, error) {
 	return p, nil
 }
 
-// merge adds the trackers and peers of a torrent that is here already.
+// merge adds the trackers and peers of a torrent that is here already, and the
+// files that are wanted now.
 func (s *Session) merge(ctx context.Context, e *entry, m *metainfo.Metainfo, o AddOptions) (Torrent, bool, error) {
 	if e == nil || !e.await() {
 		return Torrent{}, false, fmt.Errorf("%w: it was removed at the same moment: add it again", ErrNotFound)
@@ -181,6 +183,13 @@ func (s *Session) merge(ctx context.Context, e *entry, m *metainfo.Metainfo, o A
 				return Torrent{}, true, err
 			}
 		}
+	}
+	spans, err := spansOf(o.Only, nil)
+	if err == nil {
+		err = s.wantMore(ctx, e, &metainfo.Magnet{Only: spans})
+	}
+	if err != nil {
+		return Torrent{}, true, err
 	}
 	if err := s.AddPeers(ctx, e.hash, o.Peers); err != nil {
 		return Torrent{}, true, err

@@ -145,24 +145,16 @@ func (s *Session) mergeMagnet(ctx context.Context, e *entry, m *metainfo.Magnet,
 // (BEP 53, "What if the magnet link is already added?"). One that selects
 // nothing changes nothing.
 func (s *Session) wantMore(ctx context.Context, e *entry, link *metainfo.Magnet) error {
-	only := link.Only
-	rec, _ := e.record()
-	switch {
-	case rec.Magnet != "":
-		return e.change(s.db, func(r *resume.Record) {
-			if old, err := metainfo.ParseMagnet(r.Magnet); err == nil {
-				r.Magnet = stored(joinLinks(old, link))
-			}
-		})
-	case only == nil:
-		return nil
+	if waits, err := s.joinLink(e, link); waits || err != nil || link.Only == nil {
+		return err
 	}
 	m, err := s.metainfo(e)
 	if err != nil {
 		return err
 	}
+	rec, _ := e.record()
 	prio, want := priorities(rec.Priorities, len(m.Files)), map[int]Priority{}
-	for _, i := range metainfo.Indexes(only, len(m.Files)) {
+	for _, i := range metainfo.Indexes(link.Only, len(m.Files)) {
 		if prio[i] == Skip {
 			want[i] = Normal
 		}
@@ -171,6 +163,22 @@ func (s *Session) wantMore(ctx context.Context, e *entry, link *metainfo.Magnet)
 		return nil
 	}
 	return s.SetPriorities(ctx, e.hash, want)
+}
+
+// joinLink adds a link to that of a torrent that waits for its metadata. It
+// returns false for any other.
+func (s *Session) joinLink(e *entry, link *metainfo.Magnet) (waits bool, err error) {
+	e.arranging.Lock() // the metadata may come at this moment
+	defer e.arranging.Unlock()
+	rec, _ := e.record()
+	if rec.Magnet == "" {
+		return false, nil
+	}
+	return true, e.change(s.db, func(r *resume.Record) {
+		if old, err := metainfo.ParseMagnet(r.Magnet); err == nil {
+			r.Magnet = stored(joinLinks(old, link))
+		}
+	})
 }
 
 // joinLinks adds the peers, web seeds and files of a second link to a torrent

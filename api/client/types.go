@@ -129,8 +129,8 @@ type AddRequest struct {
 }
 
 // AddResponse is the torrent that was added, or that was there already: then
-// its trackers have been merged with those of the file or link. A link that
-// names a key and no torrent gives a Follow instead.
+// its trackers have been merged with those of the file or link, and the files of
+// Only are wanted as well. A link that names a key and no torrent gives a Follow instead.
 type AddResponse struct {
 	Torrent Torrent `json:"torrent,omitzero"`
 	Follow  *Follow `json:"follow,omitempty"`

@@ -32,7 +32,8 @@ func (a *app) addCmd() *cobra.Command {
 		Short: "add .torrent files and magnet links",
 		Long: `Add .torrent files and magnet links (- is stdin), and print the id of each
 torrent. Data that is in the directory already is checked and used. A torrent
-that is there already gets the trackers of the file or link.
+that is there already gets the trackers of the file or link, and the files of
+--only; where it is, and how it runs, stays as it was.
 
 What the torrent of a magnet link holds is fetched from peers first: btctl ls
 and btctl show say how far that is. A link that names a key (xs=urn:btpk:...)
@@ -116,7 +117,7 @@ func (a *app) add(ctx context.Context, files []string, f addFlags) error {
 		if resp.Follow == nil && !slices.Contains(added, resp.Torrent.ID) {
 			added = append(added, resp.Torrent.ID)
 		}
-		if err := a.reportAdded(resp); err != nil {
+		if err := a.reportAdded(req, resp); err != nil {
 			return err
 		}
 	}
@@ -126,14 +127,21 @@ func (a *app) add(ctx context.Context, files []string, f addFlags) error {
 	return failed
 }
 
-func (a *app) reportAdded(resp client.AddResponse) error {
+func (a *app) reportAdded(req client.AddRequest, resp client.AddResponse) error {
 	if resp.Follow != nil {
 		return a.reportFollow(*resp.Follow, resp)
 	}
 	t := resp.Torrent
 	switch {
 	case resp.Existed:
-		a.say("%s was there already: it has the trackers of the file or link now, and is %s", t.Name, t.State)
+		more := ""
+		if len(req.Only) > 0 {
+			more = "and the files of --only "
+		}
+		a.say("%s was there already: it has the trackers of the file or link %snow, and is %s", t.Name, more, t.State)
+		if passed := passedOver(req, t); len(passed) > 0 {
+			a.say("%s: without effect, since it was there already", strings.Join(passed, ", "))
+		}
 	case t.Metadata != nil:
 		a.say("added %s to %s: what it holds is asked of peers", t.Name, t.Dir)
 	default:
@@ -143,6 +151,20 @@ func (a *app) reportAdded(resp client.AddResponse) error {
 		return a.printJSON(resp)
 	}
 	return a.print(t.ID + "\n")
+}
+
+// passedOver is what had no effect, the torrent being there already.
+func passedOver(req client.AddRequest, t client.Torrent) (what []string) {
+	if req.Dir != "" && req.Dir != t.Dir {
+		what = append(what, "the directory")
+	}
+	if req.Stopped && t.State != client.StateStopped {
+		what = append(what, "--stopped")
+	}
+	if req.Sequential && !t.Options.Sequential {
+		what = append(what, "--sequential")
+	}
+	return what
 }
 
 func (a *app) addRequest(ctx context.Context, name string, f addFlags) (client.AddRequest, error) {

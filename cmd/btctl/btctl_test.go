@@ -380,6 +380,21 @@ func TestAddPrintsIDs(t *testing.T) {
 	}
 }
 
+// TestAddOfWhatIsThere says which flags had no effect, and no others.
+func TestAddOfWhatIsThere(t *testing.T) {
+	d := newDaemon(t)
+	there := someTorrents()[0]
+	d.answers["POST /v1/torrents"] = client.AddResponse{Torrent: there, Existed: true}
+	link := "magnet:?xt=urn:btih:" + strings.Repeat("a", 40)
+	r := d.run("add", link, "--dir", "/other/place", "--stopped", "--sequential", "--only", "1")
+	if r.code != 0 || !strings.Contains(r.err, "and the files of --only now") || !strings.Contains(r.err, "the directory, --stopped, --sequential: without effect") {
+		t.Errorf("got %v", r)
+	}
+	if r := d.run("add", link, "--dir", there.Dir); r.code != 0 || strings.Contains(r.err, "without effect") || strings.Contains(r.err, "--only") {
+		t.Errorf("got %v", r)
+	}
+}
+
 func progress(seq uint64, done float64, state string) client.Event {
 	t := someTorrents()[0]
 	t.State, t.Progress, t.HaveWanted = state, done, int64(done*float64(t.Wanted))

@@ -90,7 +90,7 @@ func (a *app) join(ctx context.Context, line string, f joinFlags) error {
 			return err
 		}
 	}
-	if err := a.reportAdded(added); err != nil {
+	if err := a.reportAdded(req, added); err != nil {
 		return err
 	}
 	if f.wait {
