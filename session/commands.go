@@ -246,8 +246,9 @@ func (s *Session) Remove(ctx context.Context, h metainfo.Hash, data bool) error 
 	return s.remove(ctx, e, data)
 }
 
-// Verify hashes all of a torrent's data again.
-func (s *Session) Verify(_ context.Context, h metainfo.Hash) error {
+// Verify hashes all of a torrent's data again. It returns when that has begun,
+// or soon will.
+func (s *Session) Verify(ctx context.Context, h metainfo.Hash) error {
 	e, err := s.find(h)
 	if err != nil {
 		return err
@@ -256,21 +257,42 @@ func (s *Session) Verify(_ context.Context, h metainfo.Hash) error {
 		return errNoMetadata
 	}
 	for range 3 {
-		e.mu.Lock()
-		fresh := e.run == nil
-		e.suspect = true // until a check has ended well, in this loop or a later one
-		e.mu.Unlock()
-		t := s.wake(e, true)
+		t, fresh := s.wakeSuspect(e)
 		if t == nil {
 			return ErrClosed
 		}
-		if !fresh && !t.tell(func(t *torrent) { t.release(); t.startCheck(allPieces(t.geo.Pieces())) }) {
-			<-t.done
-			continue
+		if fresh || s.tellSoon(ctx, t, func(t *torrent) { t.release(); t.startCheck(allPieces(t.geo.Pieces())) }) {
+			return nil
 		}
-		return nil
+		<-t.done
 	}
 	return ErrClosed
+}
+
+// wakeSuspect returns e's loop, which is started if none runs: then it is fresh
+// and begins with a check of everything, which is shown from now on.
+func (s *Session) wakeSuspect(e *entry) (t *torrent, fresh bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	fresh = e.run == nil
+	e.suspect = true // until a check has ended well, in this loop or a later one
+	if t = s.rouse(e, true); t != nil && fresh {
+		v := *e.view.Load() // the loop shows nothing yet: it needs e.mu for that
+		v.State, v.Checked, v.Error = StateChecking, 0, ""
+		e.view.Store(&v)
+	}
+	return t, fresh
+}
+
+// tellSoon runs f in t's loop and waits for that a while, if the loop is ready.
+// It returns false if the loop ended before.
+func (s *Session) tellSoon(ctx context.Context, t *torrent, f func(t *torrent)) bool {
+	if !t.ready.Load() {
+		return t.tell(f)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return !errors.Is(t.ask(ctx, f), errGone) // if it is late it does so later
 }
 
 // Reannounce asks the trackers, as far as they allow it, and the DHT for peers

@@ -34,6 +34,11 @@ func (e *entry) crowded() bool {
 func (s *Session) wake(e *entry, force bool) *torrent {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return s.rouse(e, force)
+}
+
+// rouse is wake for a caller that holds e.mu.
+func (s *Session) rouse(e *entry, force bool) *torrent {
 	if e.run != nil {
 		return e.run
 	}
