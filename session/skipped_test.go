@@ -115,3 +115,38 @@ func TestObstacleWhereAFileBecomesWanted(t *testing.T) {
 		t.Errorf("the error stays: %q", v.Error)
 	}
 }
+
+// TestSkippedFileThatIsDeleted: a seed goes on with its other files, and fetches
+// what they share with the one that is gone.
+func TestSkippedFileThatIsDeleted(t *testing.T) {
+	t.Parallel()
+	c := makeContent(t, 64<<10, map[string]int{"a": 300_000, "b": 300_000})
+	s := open(t, nil)
+	copyOf(t, c, s.cfg.Dir)
+	add(t, s, c, AddOptions{})
+	await(t, s, c, "the whole content", complete)
+	a, b := indexOf(t, s, c, "/a"), indexOf(t, s, c, "/b")
+	prefer(t, s, c, map[int]Priority{b: Skip})
+	reader := open(t, nil)
+	add(t, reader, c, AddOptions{Peers: addrs(s), Only: []int{a}})
+	await(t, reader, c, "the one file", complete)
+	path := filepath.Join(s.cfg.Dir, "content", "b")
+	inLoop(t, s, c, func(x *torrent) {
+		x.disk.files.Release()
+		if err := os.Remove(path); err != nil {
+			t.Error(err)
+		}
+	})
+
+	late := open(t, nil)
+	add(t, late, c, AddOptions{Peers: addrs(s), Only: []int{a}})
+	await(t, s, c, "the loss of what was in the file", func(v Torrent) bool { return v.State == StateDownloading && v.Error == "" })
+	give(t, s, c, seedOf(t, c, nil))
+	await(t, s, c, "the shared piece", complete)
+	give(t, late, c, s)
+	await(t, late, c, "the one file of a seed without the other", complete)
+	c.same(t, late.cfg.Dir, "content/a")
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("%v, want the file that is skipped not to be made again", err)
+	}
+}

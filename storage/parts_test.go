@@ -237,3 +237,54 @@ func TestPartsOffsetsDoNotOverlap(t *testing.T) {
 		t.Errorf("the shared piece is at %d, want 0", at)
 	}
 }
+
+// TestSkippedFileThatIsDeleted: a file that is skipped, and was used where it was,
+// is not missed once it is gone, and not made again.
+func TestSkippedFileThatIsDeleted(t *testing.T) {
+	for _, how := range []string{"after a probe", "after a check of everything", "before it was synced"} {
+		t.Run(how, func(t *testing.T) {
+			r := newRig(t, threeFiles(t), Config{}, Options{})
+			r.writeAll()
+			r.wantAll()
+			if err := r.tor.SetSkip([]bool{false, true, false}); err != nil {
+				t.Fatal(err)
+			}
+			r.wantReads(0, 1, 2, 3)
+			if how != "before it was synced" {
+				if err := r.tor.Sync(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.tor.Release()
+			if err := os.Remove(r.path(1)); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.tor.Read(0, 0, make([]byte, r.geo.Length(0))); !errors.Is(err, os.ErrNotExist) {
+				t.Fatalf("reading a piece that was partly in the file: %v", err)
+			}
+			if how != "after a check of everything" {
+				if err := r.tor.Probe(); err != nil {
+					t.Fatalf("the file is missed: %v", err)
+				}
+			} else if have := r.verify(); have.Has(0) || have.Has(1) || !have.Has(2) || !have.Has(3) {
+				t.Errorf("verify found %08b, want the last two", have.Bytes())
+			}
+			r.wantReads(2, 3)
+			r.write(0)
+			r.write(1)
+			if res := r.take(); len(res) != 2 || !res[0].OK || !res[1].OK {
+				t.Errorf("results %+v", res)
+			}
+			r.wantReads(0, 1, 2, 3)
+			r.wantAbsent(r.path(1))
+			if how == "before it was synced" {
+				if err := r.tor.Sync(); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("syncing what was in the file: %v", err)
+				}
+			}
+			if err := r.tor.Sync(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

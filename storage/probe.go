@@ -91,12 +91,24 @@ func (t *Torrent) probeFile(e *Error, write bool) error {
 		f, err := t.tree.openFile(t.path(file), write)
 		if err == nil {
 			f.Close()
-		} else if missing(err) && t.flag(file).Load()&flagSeen == 0 {
+		} else if missing(err) && (t.flag(file).Load()&flagSeen == 0 || !t.gone(err) && t.letGo(file)) {
 			err = nil
 		}
 		return err
 	}
 	return nil
+}
+
+// letGo forgets, if a file is skipped, that it was there: it is gone, and nobody
+// misses it. What pieces need of it goes to the parts file from now on.
+func (t *Torrent) letGo(file int) bool {
+	t.layout.Lock()
+	defer t.layout.Unlock()
+	if file == partsFile || !t.skipped(file) {
+		return false
+	}
+	t.flags[file].And(^uint32(flagSeen | flagInPlace))
+	return true
 }
 
 // Remove closes the torrent and deletes its files, the parts file and the

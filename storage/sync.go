@@ -59,11 +59,26 @@ func (t *Torrent) Sync() error {
 	if err != nil {
 		for _, i := range files {
 			t.forgetPages(i)
-			t.wrote(i)
+			if !t.deleted(i) { // else it would be missed at every Sync
+				t.wrote(i)
+			}
 		}
 		t.failed(err)
 	}
 	return err
+}
+
+// deleted tells whether a file is skipped and gone. What was in it is lost: a
+// Sync has said so, and no other has to.
+func (t *Torrent) deleted(file int) bool {
+	t.layout.RLock()
+	skipped := file != partsFile && t.skipped(file)
+	t.layout.RUnlock()
+	if !skipped {
+		return false
+	}
+	_, err := t.tree.lstat(t.path(file))
+	return missing(err) && !t.gone(err)
 }
 
 // manyFiles is how many files are synced with one call for their whole file

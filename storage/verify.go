@@ -36,14 +36,16 @@ func (t *Torrent) Verify(ctx context.Context, want *piece.Bitfield, each func(i 
 	return err
 }
 
-// forgive lets files that are gone be made again. What is open stays open only
-// if it still has its name.
+// forgive lets files that are gone be made again; skipped ones are looked for
+// anew. What is open stays open only if it still has its name.
 func (t *Torrent) forgive() {
 	t.forget()
 	t.tree.accept()
+	t.layout.Lock()
 	for i := range t.flags {
-		t.flags[i].And(^uint32(flagSeen))
+		t.flags[i].And(^uint32(flagSeen | flagInPlace))
 	}
+	t.layout.Unlock()
 	t.empties.Store(false)
 }
 
