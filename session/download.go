@@ -434,9 +434,13 @@ func (t *torrent) onReject(p *peer, m *peerwire.Message) {
 		t.hungry(p)
 		return // that is the answer to a cancel (BEP 6)
 	}
-	// A peer that says no is asked again later, not as fast as it can say so.
-	p.down.pause = t.now.Add(time.Second)
-	p.down.allowed = slices.DeleteFunc(p.down.allowed, func(i piece.Index) bool { return p.down.choked && i == b.Piece })
+	if p.down.choked {
+		// Enough of that piece of its allowed-fast set; it may unchoke us at any time.
+		p.down.allowed = slices.DeleteFunc(p.down.allowed, func(i piece.Index) bool { return i == b.Piece })
+	} else {
+		// A peer that says no is asked again later, not as fast as it can say so.
+		p.down.pause = t.now.Add(time.Second)
+	}
 	t.feedAll()
 }
 

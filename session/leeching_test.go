@@ -274,6 +274,33 @@ func TestCancelledThenRejected(t *testing.T) {
 	}
 }
 
+// TestRejectedWhileChoked: a peer that gives no more of its allowed-fast set is not
+// asked for that piece, and is asked at once when it unchokes us.
+func TestRejectedWhileChoked(t *testing.T) {
+	c := makeContent(t, 64<<10, map[string]int{"": 64 << 10})
+	s := started(t, c)
+	a := dialRaw(t, s, c, "a", fastPeer)
+	a.send(peerwire.AppendAllowedFast(peerwire.AppendHaveAll(nil), 0))
+	for range 4 {
+		m := a.until(peerwire.Request)
+		a.send(peerwire.AppendReject(nil, piece.Block{Piece: piece.Index(m.Index), Begin: m.Begin, Length: m.Length}))
+	}
+	until(t, "the rejects", func() (taken bool) {
+		inLoop(t, s, c, func(t *torrent) {
+			d := &t.peers.all[0].down
+			taken = len(d.allowed) == 0 && len(d.reqs) == 0
+		})
+		return taken
+	})
+	inLoop(t, s, c, func(loop *torrent) {
+		if !loop.peers.all[0].down.pause.IsZero() {
+			t.Error("a choked peer that rejects is not asked for a while after it unchokes us")
+		}
+	})
+	a.send(peerwire.AppendUnchoke(nil))
+	a.until(peerwire.Request)
+}
+
 // TestSeedsPartOnceBothKnow: the other side hears that we are complete before we
 // leave it, however long it was connected.
 func TestSeedsPartOnceBothKnow(t *testing.T) {
