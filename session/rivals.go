@@ -2,6 +2,7 @@ package session
 
 import (
 	"iter"
+	"slices"
 	"strings"
 
 	"btd/metainfo"
@@ -52,7 +53,7 @@ func (s *Session) pathsOf(o *entry, p part, have *piece.Bitfield, x *asker) map[
 	}
 	paths := make(map[string]bool, len(m.Files))
 	for i, prio := range priorities(rec.Priorities, len(m.Files)) {
-		if f := m.Files[i]; !f.Pad && f.Length > 0 && prio != Skip && r.counts(i, rec.Dir, x) {
+		if f := m.Files[i]; !f.Pad && f.Length > 0 && prio != Skip && r.counts(i, x) {
 			paths[strings.ToLower(f.Path)] = true
 		}
 	}
@@ -75,7 +76,8 @@ func (s *Session) recall(o *entry, r *rival) {
 	var known []resume.FileStat
 	var err error
 	r.have, err = s.db.Pieces(o.hash, r.geo.Pieces())
-	if err == nil && o.view.Load().Have == 0 {
+	shown := o.view.Load()
+	if err == nil && shown.Have == 0 {
 		return
 	}
 	if err == nil {
@@ -84,7 +86,8 @@ func (s *Session) recall(o *entry, r *rival) {
 	if err == nil {
 		known, err = s.db.Files(o.hash, len(r.info.Files))
 	}
-	if _, suspect := o.record(); err != nil || held != nil || suspect {
+	if _, suspect := o.record(); err != nil || held != nil || suspect || r.have.Count() < shown.PiecesHave {
+		// Claims that are gone may have been damaged.
 		r.part = partWanted // nobody knows, or what somebody changed is not to be written over
 		return
 	}
@@ -93,9 +96,11 @@ func (s *Session) recall(o *entry, r *rival) {
 	if looked && o.claimsAll() {
 		return
 	}
+	// A clean record is of all files at once: one that it leaves out was not there.
+	settled := slices.ContainsFunc(known, func(k resume.FileStat) bool { return k.Known })
 	r.unsure = make([]bool, len(known))
 	for i, k := range known {
-		r.unsure[i] = looked || k.Dirty || !k.Known
+		r.unsure[i] = looked || k.Dirty || k.Forgotten || !k.Known && !settled
 	}
 }
 
@@ -103,12 +108,12 @@ func (s *Session) recall(o *entry, r *rival) {
 // claimed.
 func (e *entry) claimsAll() bool { return !e.checking.Load() && !e.tainted.Load() && e.log.empty() }
 
-// counts tells whether x must not write to file i, which is below dir.
-func (r *rival) counts(i int, dir string, x *asker) bool {
+// counts tells whether x must not write to file i.
+func (r *rival) counts(i int, x *asker) bool {
 	switch {
 	case r.part == partWanted:
 		return true
-	case r.unsure != nil && r.unsure[i] && !nothingAt(dir, r.info.Files[i].Path):
+	case r.unsure != nil && r.unsure[i]:
 		return !x.shares(r.layout, i, r.have, false)
 	}
 	return (r.hasOf(i, r.have) || r.edges && r.touches(i, r.have)) && !x.shares(r.layout, i, r.have, true)

@@ -173,6 +173,30 @@ func TestStoppedTorrentOnlyWishes(t *testing.T) {
 	first.same(t, s.cfg.Dir)
 }
 
+// TestStoppedTorrentOnlyWishesLater: nor after a restart. That it did not have the
+// file when it was stopped is on record.
+func TestStoppedTorrentOnlyWishesLater(t *testing.T) {
+	t.Parallel()
+	first := makeContent(t, 32<<10, map[string]int{"x": 400000})
+	other := makeContent(t, 32<<10, map[string]int{"w": 1 << 20, "x": 400000})
+	seed := seedOf(t, first, nil)
+	s := open(t, nil)
+	other.part(t, s, "w", 1<<20)
+	add(t, s, other, AddOptions{})
+	await(t, s, other, "what is there", func(v Torrent) bool { return v.State == StateDownloading && v.Have == 1<<20 })
+	if err := s.Stop(t.Context(), other.meta.Hash); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, s)
+	first.part(t, s, "x", 300000)
+	add(t, s, first, AddOptions{})
+	await(t, s, first, "what is there", func(v Torrent) bool { return v.State == StateDownloading && v.Have > 200000 })
+	again(t, s, first)
+	give(t, s, first, seed)
+	await(t, s, first, "all of the first", complete)
+	first.same(t, s.cfg.Dir)
+}
+
 // TestStoppedTorrentKeepsItsData: what a stopped torrent has of a file, or may
 // have of one that was not looked at since a crash, is not written over.
 func TestStoppedTorrentKeepsItsData(t *testing.T) {
