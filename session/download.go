@@ -221,6 +221,7 @@ func (t *torrent) onPiece(p *peer, m *peerwire.Message) error {
 	if asked.After(p.down.reached) {
 		p.down.reached = asked
 	}
+	p.down.came = t.now
 	p.down.flow.Arrived(t.now, asked)
 	t.clock.block = t.now
 	t.settleRequest(p, at) // the buffer counts against the memory by itself now
@@ -383,7 +384,8 @@ func (d *peerDown) owes() bool {
 
 // forgetLost forgets cancelled requests whose answer will not come: else they
 // would keep p from being asked for more. One that p was told of is answered soon
-// or never; of another p may have a long queue, unless it went on to later ones.
+// or never; of another p may have a long queue, unless it went on to later ones or
+// sends nothing.
 func (t *torrent) forgetLost(p *peer) {
 	d := &p.down
 	if len(d.reqs) == d.live {
@@ -392,7 +394,8 @@ func (t *torrent) forgetLost(p *peer) {
 	d.reqs = slices.DeleteFunc(d.reqs, func(r request) bool {
 		since := t.now.Sub(r.end)
 		past := r.told || r.at.Before(d.reached)
-		if !r.cancelled || since <= requestLives || since <= lostAfter && !past {
+		lost := since > lostAfter && t.now.Sub(d.came) > snubAfter
+		if !r.cancelled || since <= requestLives || !past && !lost {
 			return false
 		}
 		if d.late < maxLate {

@@ -170,6 +170,27 @@ func TestLostRequests(t *testing.T) {
 	})
 }
 
+// TestLongQueue: a peer that has become slow may send all that it was asked for,
+// however long that takes, as long as it sends.
+func TestLongQueue(t *testing.T) {
+	t.Parallel()
+	byHand(t, func(x *torrent, p *peer) {
+		p.down.slowStart, p.down.depth, p.ext.ReqQ = false, 400, 400
+		queue := askedNow(t, x, p)
+		if len(queue) != 400 {
+			t.Errorf("asked for %d blocks", len(queue))
+		}
+		for _, b := range queue {
+			tickAfter(x, p, time.Second)
+			askedNow(t, x, p)
+			if deliver(t, x, p, b); p.down.bad > 0 || p.down.late > 0 {
+				t.Errorf("a block that was asked for is unwelcome: %d, %d", p.down.bad, p.down.late)
+				return
+			}
+		}
+	})
+}
+
 // TestPassedOver: a request that the peer did not answer though it sent what it
 // was asked for later is forgotten sooner.
 func TestPassedOver(t *testing.T) {

@@ -54,6 +54,7 @@ type peerDown struct {
 	late       int       // blocks that may still come though their requests were forgotten, at most maxLate
 	lastBlock  time.Time // or when requests began to wait for one
 	reached    time.Time // when the last was asked for of those that came
+	came       time.Time // when the last of them did
 	pause      time.Time // no requests before this
 	grant      int64     // bytes the rate limit allows to request
 	hungry     bool      // may want more requests
